@@ -1,0 +1,139 @@
+// Package config is the agent's configuration: the HCL that operators write, checked as a whole, with every complaint
+// at its file, line and column.
+package config
+
+import (
+	"time"
+
+	"argosy/dtab"
+	"argosy/internal/settings"
+)
+
+// Config is a validated agent configuration. It is a value that is not changed after loading.
+type Config struct {
+	Name      string // of the fleet, "argosy" unless set; also the default Consul service name
+	Log       settings.Log
+	Admin     Admin
+	Consul    settings.Consul
+	Dtab      Dtab
+	Namers    []Namer // in the order of the files; the last one is asked first, as Linkerd does
+	Listeners []Listener
+	Clients   []Client // in the order of the files; the first whose prefix matches applies
+	Register  *Register
+	Drain     Drain
+}
+
+// Admin is the HTTP endpoint for /metrics, /health and /v1/.
+type Admin struct {
+	Address string // "127.0.0.1:9990" unless set
+}
+
+// Dtab says where the table comes from: exactly one of Consul, Namerd and Static.
+type Dtab struct {
+	Namespace string // "default" unless set
+	Consul    *DtabConsul
+	Namerd    *DtabNamerd
+	Static    *dtab.Dtab
+	Local     dtab.Dtab // entries appended to the table, so they win
+}
+
+// DtabConsul reads the table from Consul's KV store, in the layout of Namerd.
+type DtabConsul struct {
+	PathPrefix string // "namerd/dtabs" unless set; without slashes at its ends
+}
+
+// DtabNamerd reads the table from a namerd's HTTP API.
+type DtabNamerd struct {
+	Address   string // base URL, such as http://127.0.0.1:4180
+	TokenFile string
+}
+
+// Namer mounts one namer. Kind says which of the option structs is set.
+type Namer struct {
+	Kind   string    // "io.l5d.consul", "io.l5d.fs" or "static"; /$/ names need no namer block
+	Prefix dtab.Path // whole, for instance /#/io.l5d.consul
+	Consul *ConsulNamer
+	FS     *FSNamer
+	Static map[string][]string // service name -> "host:port" or "host:port * weight"
+}
+
+// ConsulNamer has the options of the io.l5d.consul namer.
+type ConsulNamer struct {
+	IncludeTag    bool          // the path has the form /dc/tag/service
+	UseHealth     bool          // only instances whose checks pass; true unless switched off
+	Connect       bool          // the Connect-capable endpoints of the service
+	PreferService bool          // the service's address before the node's; true unless switched off
+	HoldEmpty     time.Duration // how long the last good set stays when suddenly none passes; 15s unless set
+}
+
+// FSNamer reads a folder whose files are named for services and hold lines of "host port [* weight]".
+type FSNamer struct{ RootDir string }
+
+// Listener accepts connections.
+type Listener struct {
+	Name           string
+	Network        string // "tcp"
+	Address        string // "host:port"
+	ReusePort      bool
+	Destination    dtab.Path      // fixed name, or nil with SNI
+	SNI            *SNI           // name from the TLS server name
+	TLS            *ServerTLS     // nil: plain TCP, or TLS passed through
+	MaxConnections int            // 0: no limit; at the limit new connections are refused
+	ConnectTimeout time.Duration  // from accept to an established outbound connection; 10s unless set
+	IdleTimeout    time.Duration  // 0: none
+	Register       *ListenerEntry // its own Consul service; nil: not registered
+}
+
+// SNI makes names from TLS server names: prefix + the lower-cased name.
+type SNI struct {
+	Prefix  dtab.Path
+	Default dtab.Path     // for connections without a server name; nil: refused
+	Timeout time.Duration // for the ClientHello to arrive; 3s unless set
+}
+
+// ServerTLS terminates TLS: with files, or with a Connect identity that also requires Connect clients.
+type ServerTLS struct {
+	CertFile, KeyFile string
+	ClientCAFile      string // set: client certificates signed by it are required
+	Connect           string // Consul service name whose leaf to use; clients must be Connect services that intentions allow
+}
+
+// Client says how to dial the clusters whose bound id, or whose logical name, starts with Prefix.
+type Client struct {
+	Prefix         dtab.Prefix
+	ConnectTimeout time.Duration // one dial with its TLS handshake; 1s unless set
+	Retries        int           // further endpoints tried after a failed dial; 2 unless set
+	TLS            *ClientTLS
+}
+
+// ClientTLS originates TLS: to a named server, or to a Connect service.
+type ClientTLS struct {
+	ServerName        string
+	CAFile            string // the system's roots unless set
+	CertFile, KeyFile string
+	Connect           string // Consul service name to act as; the endpoint must prove the service that was asked for
+}
+
+// Register puts the agent into Consul's catalog.
+type Register struct {
+	ID              string // unique; made from service, node and admin port unless set
+	Tags            []string
+	Meta            map[string]string
+	Address         string        // to advertise; the listener's address unless set
+	CheckInterval   time.Duration // 5s unless set
+	CheckTimeout    time.Duration // 2s unless set
+	DeregisterAfter time.Duration // 10m unless set: when critical for so long, Consul removes it
+}
+
+// ListenerEntry is a listener's own entry in the catalog.
+type ListenerEntry struct {
+	Service string // Config.Name unless set
+	Port    int    // to advertise; the listener's own unless set
+	Native  bool   // the port speaks Connect: set from the listener's TLS
+}
+
+// Drain is the order of leaving.
+type Drain struct {
+	Propagation time.Duration // after deregistering, how long connections are still accepted; 3s unless set, 0 without registration
+	Timeout     time.Duration // how long open connections may then go on; 30s unless set
+}

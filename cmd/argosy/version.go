@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+)
+
+// version is the release; the linker may set it with -X main.version=1.2.3.
+var version = "0.1.0-dev"
+
+// versionText is the version with the commit it was built from, where Go recorded one.
+func versionText() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return version + "+" + s.Value[:12]
+		}
+	}
+	return version
+}
+
+type versionCommand struct{ *meta }
+
+func (c *versionCommand) Synopsis() string { return "Print the version" }
+
+func (c *versionCommand) Help() string {
+	return strings.TrimSpace(`
+Usage: argosy version [-json]
+
+  Prints the version, the commit it was built from, and the Go release.
+
+Example:
+
+    argosy version -json`)
+}
+
+func (c *versionCommand) Run(args []string) int {
+	f := c.flags("version")
+	asJSON := f.Bool("json", false, "")
+	if _, code, ok := c.parse(f, args, c.Help); !ok {
+		return code
+	}
+	if *asJSON {
+		return c.json(map[string]string{
+			"version": versionText(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+		})
+	}
+	fmt.Fprintf(c.out, "argosy %s (%s, %s/%s)\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return exitOK
+}

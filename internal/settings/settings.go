@@ -1,0 +1,55 @@
+// Package settings holds the parts that the configurations of agent, namerd and scheduler share.
+package settings
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+)
+
+// Log says how to log.
+type Log struct {
+	Level  string // trace, debug, info, warn, error; info unless set
+	Format string // text or json; text unless set
+}
+
+// Consul says how to reach the local Consul agent. What is not set comes from Consul's usual environment variables.
+type Consul struct {
+	Address    string // host:port, URL, or unix:///path; 127.0.0.1:8500 unless set
+	Token      Secret
+	Datacenter string
+	CAFile     string
+	CertFile   string
+	KeyFile    string
+	Timeout    time.Duration // for requests that do not block; 10s unless set
+}
+
+// Secret is a value that never prints.
+type Secret struct{ value string }
+
+// NewSecret wraps a secret value.
+func NewSecret(v string) Secret { return Secret{v} }
+
+// SecretFromFile reads a secret, without surrounding white space, from a file.
+func SecretFromFile(path string) (Secret, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Secret{}, err
+	}
+	return Secret{strings.TrimSpace(string(b))}, nil
+}
+
+// Reveal returns the value, for the one place that sends it.
+func (s Secret) Reveal() string { return s.value }
+
+// IsZero reports whether there is no value.
+func (s Secret) IsZero() bool { return s.value == "" }
+
+const hidden = "(secret)"
+
+// String, GoString, MarshalText and LogValue keep the value out of every kind of output.
+func (s Secret) String() string               { return hidden }
+func (s Secret) GoString() string             { return hidden }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+func (s Secret) LogValue() slog.Value         { return slog.StringValue(hidden) }
