@@ -1,0 +1,54 @@
+package house
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const longestFile = 500 // lines; a longer one holds two things
+
+func TestHabits(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.Doc == "" && len(p.GoFiles) > 0 {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+		for _, name := range p.GoFiles {
+			path := filepath.Join(p.Dir, name)
+			src, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(src), "\n"); n > longestFile {
+				t.Errorf("%s/%s has %d lines, more than %d: it holds two things", p.ImportPath, name, n, longestFile)
+			}
+			checkSyntax(t, p, path, src)
+		}
+	}
+}
+
+// checkSyntax finds init functions, and os.Exit outside of commands.
+func checkSyntax(t *testing.T, p listed, path string, src []byte) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, src, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			if n.Recv == nil && n.Name.Name == "init" {
+				t.Errorf("%s: an init function", files.Position(n.Pos()))
+			}
+		case *ast.SelectorExpr:
+			if x, ok := n.X.(*ast.Ident); ok && x.Name == "os" && n.Sel.Name == "Exit" && p.Name != "main" {
+				t.Errorf("%s: os.Exit outside of a command", files.Position(n.Pos()))
+			}
+		}
+		return true
+	})
+}
