@@ -1,0 +1,204 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"argosy/agent/outcome"
+)
+
+// Goroutines moves bytes with one goroutine per direction. Bulk transfers between plain TCP connections are moved by
+// the kernel (splice(2)) where it can. Its methods may be called from any goroutine.
+type Goroutines struct {
+	running sync.WaitGroup
+	buffers sync.Pool
+}
+
+// New makes a relay.
+func New() *Goroutines {
+	g := &Goroutines{}
+	g.buffers.New = func() any { return new(buffer) }
+	return g
+}
+
+// Wait returns when every pair has ended. It must not be called while Join may still be.
+func (g *Goroutines) Wait() { g.running.Wait() }
+
+// Join moves bytes until both directions have ended, closes both connections, and then calls done once, from any
+// goroutine. It returns at once; cut ends the pair early with the given outcome, may be called at any time, and does
+// nothing after the first time or the pair's end.
+func (g *Goroutines) Join(p Pair, done func(Result)) (cut func(outcome.Outcome)) {
+	j := &joined{relay: g, pair: p, done: done}
+	j.left.Store(2)
+	if p.Idle > 0 {
+		j.began = time.Now()
+		j.idle = newIdleTimer(j)
+	}
+	g.running.Add(2)
+	go j.clientToServer()
+	go j.serverToClient()
+	return j.cut
+}
+
+// joined is a pair while its bytes move.
+type joined struct {
+	relay *Goroutines
+	pair  Pair
+	done  func(Result)
+
+	left atomic.Int32 // directions still running
+	over atomic.Bool  // the deadlines of both connections are in the past and stay there
+
+	began  time.Time
+	active atomic.Int64 // nanoseconds from began to the last move, kept when there is an idle timeout
+	busy   atomic.Int32 // directions that hold bytes the other side has not taken
+	idle   *idleTimer
+
+	ending [3]atomic.Bool // by side: its output has been, or is about to be, ended by us
+
+	mu     sync.Mutex
+	result Result
+	ended  bool // result is decided
+	broken bool // close by reset
+}
+
+// Two functions, so that a stack dump tells the directions apart.
+func (j *joined) clientToServer() {
+	defer j.finish()
+	s := stream{j: j, from: j.pair.Client, to: j.pair.Server, side: Client, early: j.pair.Early}
+	s.run()
+}
+
+func (j *joined) serverToClient() {
+	defer j.finish()
+	s := stream{j: j, from: j.pair.Server, to: j.pair.Client, side: Server}
+	s.run()
+}
+
+// moved notes that n bytes have arrived at the other side.
+func (j *joined) moved(from Side, n int64) {
+	if n <= 0 {
+		return
+	}
+	j.pair.Meter.add(from, n)
+	if j.idle != nil {
+		j.active.Store(int64(time.Since(j.began)))
+	}
+}
+
+// closed notes an orderly end of input on side.
+func (j *joined) closed(side Side) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.result.First == Neither && !j.ended {
+		j.result.First = side
+	}
+}
+
+// breaks decides the result unless something else has; the connections will be closed by reset.
+func (j *joined) breaks(side Side, o outcome.Outcome, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.ended {
+		return
+	}
+	j.ended, j.broken = true, true
+	j.result.Outcome, j.result.Err = o, err
+	if j.result.First == Neither {
+		j.result.First = side
+	}
+}
+
+// cut decides the result unless something else has, and ends both directions.
+func (j *joined) cut(o outcome.Outcome) {
+	j.mu.Lock()
+	if !j.ended {
+		j.ended = true
+		j.result.Outcome = o
+	}
+	j.mu.Unlock()
+	j.stop()
+}
+
+// isBroken reports whether the connections will be closed by reset.
+func (j *joined) isBroken() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.broken
+}
+
+// stop wakes both directions for good.
+func (j *joined) stop() {
+	if !j.over.Swap(true) {
+		past := time.Unix(1, 0)
+		j.pair.Client.SetDeadline(past)
+		j.pair.Server.SetDeadline(past)
+	}
+}
+
+// readDeadline sets the deadline for reading from c, unless the pair has been stopped. The zero time is none.
+func (j *joined) readDeadline(c net.Conn, t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	if j.over.Load() { // stop may have come just before: its deadline has to win
+		return c.SetReadDeadline(time.Unix(1, 0))
+	}
+	return nil
+}
+
+// finish is called by each direction at its end; the last one closes.
+func (j *joined) finish() {
+	defer j.relay.running.Done()
+	if j.left.Add(-1) > 0 {
+		return
+	}
+	if j.idle != nil {
+		j.idle.stop()
+	}
+	j.mu.Lock()
+	if !j.ended {
+		j.ended = true
+		j.result.Outcome = outcome.OK
+	}
+	result, broken := j.result, j.broken
+	j.mu.Unlock()
+	if broken {
+		Abort(j.pair.Client)
+		Abort(j.pair.Server)
+	} else {
+		j.pair.Client.Close()
+		j.pair.Server.Close()
+	}
+	j.done(result)
+}
+
+// Abort closes a connection so that its peer sees a reset, also below TLS. What had not been sent is dropped.
+func Abort(c net.Conn) error {
+	bare := c
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		bare = t.NetConn()
+	}
+	if l, ok := bare.(interface{ SetLinger(sec int) error }); ok {
+		l.SetLinger(0)
+	}
+	return bare.Close()
+}
+
+// closeWrite ends the output of c: by close_notify under TLS, and by FIN.
+func closeWrite(c net.Conn) error {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	if err := half.CloseWrite(); err != nil {
+		return err
+	}
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return closeWrite(t.NetConn())
+	}
+	return nil
+}

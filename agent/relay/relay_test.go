@@ -1,0 +1,12 @@
+package relay_test
+
+import (
+	"testing"
+
+	"argosy/agent/relay"
+	"argosy/agent/relay/relaytest"
+)
+
+func TestGoroutines(t *testing.T) {
+	relaytest.Run(t, func(*testing.T) relaytest.Relay { return relay.New() })
+}

@@ -1,0 +1,297 @@
+package relaytest
+
+import (
+	"bytes"
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"argosy/agent/outcome"
+	"argosy/agent/relay"
+)
+
+func same(t *testing.T, what string, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: got %d bytes that differ from the %d sent", what, len(got), len(want))
+	}
+}
+
+func unequal(t *testing.T, e *env) {
+	w := e.join(nil)
+	for i := range 20 {
+		question, answer := payload(uint64(i), 3+i), payload(uint64(100+i), 1000*i)
+		write(t, w.client, question)
+		same(t, "question", read(t, w.server, len(question)), question)
+		write(t, w.server, answer)
+		same(t, "answer", read(t, w.client, len(answer)), answer)
+	}
+	closeWrite(t, w.client)
+	readEnd(t, w.server)
+	closeWrite(t, w.server)
+	readEnd(t, w.client)
+	w.expect(outcome.OK, relay.Client, 20*3+190, 190*1000)
+}
+
+func clientHalfClose(t *testing.T, e *env) {
+	w := e.join(nil)
+	question, answer := payload(1, 70_000), payload(2, 300_001)
+	write(t, w.client, question)
+	closeWrite(t, w.client)
+	same(t, "question", readEnd(t, w.server), question)
+	write(t, w.server, answer) // long after the client has ended its side
+	closeWrite(t, w.server)
+	same(t, "answer", readEnd(t, w.client), answer)
+	w.expect(outcome.OK, relay.Client, 70_000, 300_001)
+}
+
+func serverHalfClose(t *testing.T, e *env) {
+	w := e.join(nil)
+	greeting, rest := payload(1, 50_000), payload(2, 90_001)
+	write(t, w.server, greeting)
+	closeWrite(t, w.server)
+	same(t, "greeting", readEnd(t, w.client), greeting)
+	write(t, w.client, rest)
+	closeWrite(t, w.client)
+	same(t, "rest", readEnd(t, w.server), rest)
+	w.expect(outcome.OK, relay.Server, 90_001, 50_000)
+}
+
+func bothHalfClose(t *testing.T, e *env) {
+	w := e.join(nil)
+	closeWrite(t, w.client)
+	closeWrite(t, w.server)
+	readEnd(t, w.client)
+	readEnd(t, w.server)
+	w.expect(outcome.OK, relay.Neither, 0, 0)
+}
+
+// bulk moves different amounts both ways at once, enough for whatever fast path there is.
+func bulk(t *testing.T, e *env) {
+	w := e.join(nil)
+	up, down := payload(1, 24<<20), payload(2, 17<<20+1)
+	var all sync.WaitGroup
+	all.Go(func() {
+		w.client.Write(up)
+		w.client.(interface{ CloseWrite() error }).CloseWrite()
+	})
+	all.Go(func() {
+		w.server.Write(down)
+		w.server.(interface{ CloseWrite() error }).CloseWrite()
+	})
+	var gotUp, gotDown []byte
+	all.Go(func() { gotUp, _ = io.ReadAll(w.server) })
+	all.Go(func() { gotDown, _ = io.ReadAll(w.client) })
+	all.Wait()
+	same(t, "up", gotUp, up)
+	same(t, "down", gotDown, down)
+	w.expect(outcome.OK, relay.Neither, int64(len(up)), int64(len(down)))
+}
+
+// bulkPauses goes from bulk to single bytes and back.
+func bulkPauses(t *testing.T, e *env) {
+	w := e.join(nil)
+	sent := 0
+	for i := range 3 {
+		lump := payload(uint64(i), 3<<20)
+		go w.client.Write(lump)
+		same(t, "lump", read(t, w.server, len(lump)), lump)
+		sent += len(lump)
+		for range 5 {
+			write(t, w.client, []byte{byte(i)})
+			read(t, w.server, 1)
+			sent++
+		}
+	}
+	w.client.Close()
+	readEnd(t, w.server)
+	w.server.Close()
+	w.expect(outcome.OK, relay.Client, int64(sent), 0)
+}
+
+func clientReset(t *testing.T, e *env) {
+	w := e.join(nil)
+	write(t, w.client, []byte("hello"))
+	read(t, w.server, 5)
+	relay.Abort(w.client)
+	readReset(t, w.server)
+	w.expect(outcome.Reset, relay.Client, 5, 0)
+}
+
+func serverReset(t *testing.T, e *env) {
+	w := e.join(nil)
+	write(t, w.server, []byte("hello, you"))
+	read(t, w.client, 10)
+	relay.Abort(w.server)
+	readReset(t, w.client)
+	w.expect(outcome.Reset, relay.Server, 0, 10)
+}
+
+func resetDuringBulk(t *testing.T, e *env) {
+	w := e.join(nil)
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		lump := payload(1, 1<<20)
+		for {
+			if _, err := w.client.Write(lump); err != nil {
+				return
+			}
+		}
+	})
+	read(t, w.server, 5<<20)
+	relay.Abort(w.server)
+	sending.Wait() // the client's writing fails, instead of hanging
+	w.expect(outcome.Reset, relay.Server, -1, 0)
+}
+
+// lastWords: what a server says before it breaks off still reaches the client.
+func lastWords(t *testing.T, e *env) {
+	w := e.join(nil)
+	words := payload(1, 10_000)
+	write(t, w.server, words)
+	same(t, "last words", read(t, w.client, len(words)), words)
+	relay.Abort(w.server)
+	for { // until the reset has come back to the writer
+		if _, err := w.client.Write([]byte("anybody there?")); err != nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.expect(outcome.Reset, relay.Server, -1, 10_000)
+}
+
+// slowReader: a peer that does not read stops the other one, and loses nothing.
+func slowReader(t *testing.T, e *env) {
+	w := e.join(nil)
+	const total = 64 << 20
+	var sent sync.WaitGroup
+	var progress relay.Meter
+	sent.Go(func() {
+		lump := make([]byte, 64<<10)
+		for n := 0; n < total; n += len(lump) {
+			if _, err := w.server.Write(lump); err != nil {
+				t.Errorf("write: %v", err)
+				return
+			}
+			progress.In.Add(int64(len(lump)))
+		}
+		w.server.(interface{ CloseWrite() error }).CloseWrite()
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for last := int64(-1); last != progress.In.Load(); { // until the sender stands still
+		last = progress.In.Load()
+		time.Sleep(300 * time.Millisecond)
+	}
+	if n := progress.In.Load(); n >= total {
+		t.Errorf("all of the %d bytes went away while nobody read", n)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 && !testing.Short() {
+		t.Logf("the heap grew by %d bytes (other tests run beside)", grown)
+	}
+	// The opposite direction is not held up.
+	write(t, w.client, []byte("meanwhile"))
+	read(t, w.server, 9)
+	n, err := io.Copy(io.Discard, w.client)
+	if n != total || err != nil {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	sent.Wait()
+	w.client.Close()
+	w.expect(outcome.OK, relay.Server, 9, total)
+}
+
+func early(t *testing.T, e *env) {
+	first, second, answer := payload(1, 1500), payload(2, 700), payload(3, 10)
+	w := e.join(func(p *relay.Pair) { p.Early = first })
+	write(t, w.client, second)
+	same(t, "early", read(t, w.server, 2200), append(first, second...))
+	write(t, w.server, answer)
+	same(t, "answer", read(t, w.client, 10), answer)
+	w.client.Close()
+	readEnd(t, w.server)
+	w.server.Close()
+	w.expect(outcome.OK, relay.Client, 2200, 10)
+}
+
+func idle(t *testing.T, e *env) {
+	w := e.join(func(p *relay.Pair) { p.Idle = 250 * time.Millisecond })
+	for range 10 { // longer than the timeout in all, never idle
+		write(t, w.client, []byte("x"))
+		read(t, w.server, 1)
+		time.Sleep(50 * time.Millisecond)
+	}
+	last := time.Now()
+	r := w.end()
+	if r.Outcome != outcome.Idle || r.First != relay.Neither {
+		t.Errorf("ended as %s, %s first", r.Outcome, r.First)
+	}
+	if took := time.Since(last); took < 100*time.Millisecond {
+		t.Errorf("ended %v after the last byte", took)
+	}
+	readEnd(t, w.client)
+	readEnd(t, w.server)
+}
+
+// idleNotSlow: a peer that reads slowly is not idle, even if the bytes in hand take longer than the timeout.
+func idleNotSlow(t *testing.T, e *env) {
+	w := e.join(func(p *relay.Pair) { p.Idle = 400 * time.Millisecond })
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		lump := make([]byte, 64<<10)
+		for {
+			if _, err := w.server.Write(lump); err != nil {
+				return
+			}
+		}
+	})
+	defer func() {
+		w.client.Close()
+		w.server.Close()
+		sending.Wait()
+		w.end()
+	}()
+	piece := make([]byte, 256<<10)
+	for range 20 {
+		if _, err := io.ReadFull(w.client, piece); err != nil {
+			t.Fatalf("cut although bytes were moving: %v", err)
+		}
+		time.Sleep(75 * time.Millisecond)
+	}
+}
+
+func cut(t *testing.T, e *env) {
+	w := e.join(nil)
+	write(t, w.client, []byte("abc"))
+	read(t, w.server, 3)
+	w.cut(outcome.Drained)
+	w.cut(outcome.Lifetime) // too late to count
+	readEnd(t, w.client)
+	readEnd(t, w.server)
+	w.expect(outcome.Drained, relay.Neither, 3, 0)
+	w.cut(outcome.Drained)
+}
+
+// liveCounts: a connection's bytes are counted while it lives, also after a bulk transfer that has paused.
+func liveCounts(t *testing.T, e *env) {
+	w := e.join(nil)
+	const lump = 3<<20 + 12_345
+	go w.client.Write(payload(1, lump))
+	read(t, w.server, lump)
+	write(t, w.server, []byte("ten bytes."))
+	read(t, w.client, 10)
+	until := time.Now().Add(patience)
+	for w.meter.In.Load() != lump || w.meter.Out.Load() != 10 {
+		if time.Now().After(until) {
+			t.Fatalf("counted %d in and %d out, want %d and 10", w.meter.In.Load(), w.meter.Out.Load(), lump)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.client.Close()
+	readEnd(t, w.server)
+	w.server.Close()
+	w.expect(outcome.OK, relay.Client, lump, 10)
+}

@@ -1,0 +1,226 @@
+package relay
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"argosy/agent/outcome"
+)
+
+const (
+	// bufferSize is what one direction may hold while the other side does not take it.
+	bufferSize = 32 << 10
+	// bulkAfter is how many full buffers in a row make a transfer a bulk one.
+	bulkAfter = 4
+	// spliceChunk is what the kernel moves before the bytes are counted.
+	spliceChunk = 1 << 20
+	// spliceQuiet is how long a bulk transfer may pause before it is moved by buffers again. A paused transfer would
+	// otherwise keep a pipe, and its bytes would not be counted.
+	spliceQuiet = time.Second
+)
+
+type buffer [bufferSize]byte
+
+// stream is one direction of a pair.
+type stream struct {
+	j        *joined
+	from, to net.Conn
+	side     Side // of from
+	early    []byte
+}
+
+// errWrite marks what went wrong on the receiving side.
+type errWrite struct{ error }
+
+func (s *stream) other() Side { return Client + Server - s.side }
+
+// run moves bytes until the input ends or something breaks.
+func (s *stream) run() {
+	err := s.move()
+	if err == nil && !s.j.ending[s.side].Load() && gone(s.from) {
+		// The opposite direction has met the reset while writing; all that is left for the reader is an end that
+		// looks orderly. A connection that we have not ended ourselves cannot be over after an orderly end.
+		err = syscall.ECONNRESET
+	}
+	var write errWrite
+	switch {
+	case s.j.over.Load():
+		// Stopped: the result has been decided by who did it.
+	case err == nil:
+		if s.j.isBroken() {
+			return // the other side must see a reset, not an end
+		}
+		s.j.closed(s.side)
+		s.j.ending[s.other()].Store(true)
+		switch err := closeWrite(s.to); {
+		case errors.Is(err, errors.ErrUnsupported):
+			s.j.stop()
+		case errors.Is(err, syscall.ECONNRESET):
+			s.j.breaks(s.other(), outcome.Reset, fmt.Errorf("passing the end on to the %s: %w", s.other(), err))
+		}
+		// Any other error is a peer that has closed both directions before, which is no harm to it.
+	case errors.As(err, &write):
+		// The receiver is gone. What it had sent before may still lie here and goes through: the opposite direction
+		// ends by itself, because nothing more can come.
+		s.j.breaks(s.other(), outcome.Reset, fmt.Errorf("writing to the %s: %w", s.other(), write.error))
+	default:
+		s.j.breaks(s.side, s.classify(err), fmt.Errorf("reading from the %s: %w", s.side, err))
+		s.j.stop()
+	}
+}
+
+// classify turns a failed read into an outcome.
+func (s *stream) classify(err error) outcome.Outcome {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" { // an alert, in the words of crypto/tls
+		if s.side == Server && s.j.pair.Meter.received() == 0 {
+			return outcome.Denied
+		}
+		return outcome.TLS
+	}
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) {
+		return outcome.TLS
+	}
+	return outcome.Reset
+}
+
+func (m *Meter) received() int64 {
+	if m == nil {
+		return -1
+	}
+	return m.Out.Load()
+}
+
+func (s *stream) move() error {
+	if len(s.early) > 0 {
+		if err := s.write(s.early); err != nil {
+			return err
+		}
+		s.early = nil
+	}
+	if raw := newRawReader(s.from); raw != nil {
+		return s.moveRaw(raw)
+	}
+	return s.moveBuffered()
+}
+
+// write passes b on and counts it.
+func (s *stream) write(b []byte) error {
+	s.j.busy.Add(1)
+	n, err := s.to.Write(b)
+	s.j.busy.Add(-1)
+	s.j.moved(s.side, int64(n))
+	if err != nil {
+		return errWrite{err}
+	}
+	return nil
+}
+
+// moveRaw moves bytes from a plain connection. It takes a buffer only when there is something to put into it, and hands
+// bulk transfers to the kernel.
+func (s *stream) moveRaw(raw *rawReader) error {
+	from, to, spliceable := splicable(s.from, s.to)
+	full := 0
+	for {
+		b, n, err := raw.read(&s.j.relay.buffers)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+		err = s.write(b[:n])
+		s.j.relay.buffers.Put(b)
+		if err != nil {
+			return err
+		}
+		if n < bufferSize {
+			full = 0
+			continue
+		}
+		if full++; full >= bulkAfter && spliceable {
+			full = 0
+			if err := s.splice(from, to); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// splice lets the kernel move bytes until the input pauses or ends. The end is left for the next read to find.
+func (s *stream) splice(from, to *net.TCPConn) error {
+	s.j.busy.Add(1)
+	defer s.j.busy.Add(-1)
+	quiet := spliceQuiet
+	if idle := s.j.pair.Idle; idle > 0 {
+		quiet = min(quiet, idle/2)
+	}
+	for {
+		if err := s.j.readDeadline(from, time.Now().Add(quiet)); err != nil {
+			return err
+		}
+		n, err := to.ReadFrom(&io.LimitedReader{R: from, N: spliceChunk})
+		s.j.moved(s.side, n)
+		if err == nil && n == spliceChunk {
+			continue
+		}
+		if err == nil || isTimeout(err) && !s.j.over.Load() {
+			return s.j.readDeadline(from, time.Time{})
+		}
+		// One error for two connections: the kernel knows which of them is gone.
+		if !gone(from) && gone(to) {
+			return errWrite{err}
+		}
+		return err
+	}
+}
+
+// moveBuffered moves bytes from a connection that can only be asked by reading, as under TLS. It waits with a small
+// buffer and takes a large one while much comes.
+func (s *stream) moveBuffered() error {
+	small := make([]byte, 512)
+	var large *buffer
+	defer func() {
+		if large != nil {
+			s.j.relay.buffers.Put(large)
+		}
+	}()
+	for {
+		b := small
+		if large != nil {
+			b = large[:]
+		}
+		n, err := s.from.Read(b)
+		if n > 0 {
+			if err := s.write(b[:n]); err != nil {
+				return err
+			}
+		}
+		// A peer that closes without close_notify is a common bad habit, so it counts as an end, as with other
+		// proxies: protocols on top know their own ends.
+		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case large == nil && n == len(small):
+			large = s.j.relay.buffers.Get().(*buffer)
+		case large != nil && n <= len(small):
+			s.j.relay.buffers.Put(large)
+			large = nil
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
