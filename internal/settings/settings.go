@@ -18,6 +18,7 @@ type Log struct {
 type Consul struct {
 	Address    string // host:port, URL, or unix:///path; 127.0.0.1:8500 unless set
 	Token      Secret
+	TokenFile  string // read again whenever it changes; goes before Token
 	Datacenter string
 	CAFile     string
 	CertFile   string
