@@ -1,0 +1,134 @@
+package hclx
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+)
+
+// Address takes "host:port". The host may be empty, for all of the machine's addresses, and the port 0, for a free one.
+func (d *Decoder) Address(a Attr) string {
+	if a == nil {
+		return ""
+	}
+	v, ok := d.eval(a.Name, a.Expr)
+	if !ok {
+		return ""
+	}
+	if v.Type() == cty.Number {
+		n := v.AsBigFloat().Text('f', -1)
+		d.Errorf(Place(a), fmt.Sprintf("write \"127.0.0.1:%s\"", n), "%s must be a string \"host:port\"", a.Name)
+		return ""
+	}
+	s, ok := d.text(a.Name, a.Expr)
+	if !ok {
+		return ""
+	}
+	return d.CheckAddress(a.Name, Text{s, Place(a)})
+}
+
+// CheckAddress reports what is no "host:port", and returns the address, or "" if it is none.
+func (d *Decoder) CheckAddress(what string, t Text) string {
+	if problem, hint := addressProblem(t.Value); problem != "" {
+		d.Errorf(t.Range, hint, "%s %q %s", what, t.Value, problem)
+		return ""
+	}
+	return t.Value
+}
+
+func addressProblem(s string) (problem, hint string) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		_, numeric := strconv.Atoi(s)
+		ip, isIP := netip.ParseAddr(s)
+		switch {
+		case strings.Contains(s, "://"):
+			return "is a URL, not host:port", "write \"127.0.0.1:4180\""
+		case numeric == nil:
+			return "has no host", fmt.Sprintf("write \"127.0.0.1:%s\"", s)
+		case isIP == nil && ip.Is6():
+			return "has no port", fmt.Sprintf("write \"[%s]:4180\"", s)
+		case strings.Count(s, ":") > 1:
+			return "is no address", "an IPv6 address goes in brackets: \"[::1]:4180\""
+		}
+		return "has no port", fmt.Sprintf("write \"%s:4180\"", strings.TrimSuffix(s, ":"))
+	}
+	n, err := strconv.Atoi(port)
+	switch {
+	case port == "":
+		return "has no port", fmt.Sprintf("write %q", net.JoinHostPort(host, "4180"))
+	case err != nil || strings.HasPrefix(port, "+"):
+		return fmt.Sprintf("has the port %q", port), "a port is a number from 1 to 65535"
+	case n < 0 || n > 65535:
+		return fmt.Sprintf("has the port %s", port), "a port is a number from 1 to 65535"
+	}
+	if host == "" {
+		return "", ""
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return "", ""
+	}
+	if strings.ContainsAny(host, " /\\@[]*'\"=;,") || strings.HasPrefix(host, "-") || allDigitsAndDots(host) {
+		return fmt.Sprintf("has the host %q", host), "a host is an IP address or a DNS name"
+	}
+	return "", ""
+}
+
+func allDigitsAndDots(s string) bool { return strings.Trim(s, "0123456789.") == "" }
+
+// URL takes an http or https base URL, without query and fragment; slashes at its end are cut off.
+func (d *Decoder) URL(a Attr) string {
+	if a == nil {
+		return ""
+	}
+	s, ok := d.text(a.Name, a.Expr)
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil:
+		return strings.TrimRight(s, "/")
+	case err == nil && u.User != nil:
+		d.Errorf(Place(a), "credentials go into token_file", "%s has a user name in it", a.Name)
+	case !strings.Contains(s, "://"):
+		d.Errorf(Place(a), fmt.Sprintf("write \"http://%s\"", s), "%s %q is no URL", a.Name, s)
+	default:
+		d.Errorf(Place(a), `write a URL such as "http://127.0.0.1:4180"`, "%s %q is no URL", a.Name, s)
+	}
+	return ""
+}
+
+// SamePort reports whether two addresses "host:port" cannot be listened on side by side: their ports are equal and not
+// 0, and their hosts are equal or one stands for all.
+func SamePort(a, b string) bool {
+	ha, pa, errA := net.SplitHostPort(a)
+	hb, pb, errB := net.SplitHostPort(b)
+	na, _ := strconv.Atoi(pa)
+	nb, _ := strconv.Atoi(pb)
+	if errA != nil || errB != nil || na != nb || na == 0 {
+		return false
+	}
+	ia, anyA := listenHost(ha)
+	ib, anyB := listenHost(hb)
+	return anyA || anyB || ia == ib
+}
+
+func listenHost(h string) (same string, wildcard bool) {
+	if strings.EqualFold(h, "localhost") {
+		h = "127.0.0.1"
+	}
+	ip, err := netip.ParseAddr(h)
+	if h == "" || err == nil && ip.Unmap().IsUnspecified() {
+		return "", true
+	}
+	if err == nil {
+		return ip.Unmap().String(), false
+	}
+	return strings.ToLower(h), false
+}

@@ -1,0 +1,157 @@
+package hclx
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/agext/levenshtein"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+)
+
+var quoted = regexp.MustCompile(`"([^"]*)"`)
+
+// diagnose turns HCL's diagnostics into problems in our own words. raw is what was decoded into: it knows which keys
+// there are.
+func (d *Decoder) diagnose(diags hcl.Diagnostics, raw any) {
+	for _, g := range diags {
+		if g.Severity != hcl.DiagError {
+			continue
+		}
+		at := Range{}
+		if g.Subject != nil {
+			at = *g.Subject
+		}
+		message, hint := d.words(g, at, raw)
+		d.add(at, message, hint)
+	}
+}
+
+func (d *Decoder) words(g *hcl.Diagnostic, at Range, raw any) (message, hint string) {
+	name := ""
+	if m := quoted.FindStringSubmatch(g.Detail); m != nil {
+		name = m[1]
+	}
+	switch g.Summary {
+	case "Unsupported argument", "Unsupported block type":
+		return d.unknown(at, name, g.Summary == "Unsupported block type", raw)
+	case "Missing required argument":
+		return fmt.Sprintf("%s is missing", name), fmt.Sprintf("add %s = ...", name)
+	case "Attribute redefined", "Duplicate argument":
+		return "key is set twice", lowerFirst(g.Detail)
+	case "Variables not allowed":
+		return "there are no variables", "text goes in quotes; the environment is read with env(\"NAME\")"
+	case "Call to unknown function":
+		return fmt.Sprintf("unknown function %q", name), "the functions are " + functionNames
+	case "Invalid function argument":
+		if _, why, ok := strings.Cut(g.Detail, "parameter: "); ok {
+			why = strings.TrimSuffix(why, ".")
+			message, hint, _ = strings.Cut(why, "; ")
+			return message, hint
+		}
+	}
+	if strings.HasPrefix(g.Summary, "Duplicate ") && strings.HasSuffix(g.Summary, " block") {
+		first := g.Detail[strings.LastIndex(g.Detail, " ")+1:]
+		return fmt.Sprintf("second %s block", strings.TrimSuffix(strings.TrimPrefix(g.Summary, "Duplicate "), " block")),
+			"only one is allowed; the first is at " + strings.TrimSuffix(first, ".")
+	}
+	return lowerFirst(g.Summary), g.Detail
+}
+
+// unknown words a key or block that does not exist.
+func (d *Decoder) unknown(at Range, name string, isBlock bool, raw any) (message, hint string) {
+	kind := "key"
+	if isBlock {
+		kind = "block"
+	}
+	where, keys, blocks := d.allowedAt(at, raw)
+	message = fmt.Sprintf("unknown %s %q%s", kind, name, where)
+	switch {
+	case isBlock && slices.Contains(keys, name):
+		return message, fmt.Sprintf("%s is a key: write %s = ...", name, name)
+	case !isBlock && slices.Contains(blocks, name):
+		return message, fmt.Sprintf("%s is a block: write %s { ... }", name, name)
+	}
+	for _, known := range slices.Concat(keys, blocks) {
+		if levenshtein.Distance(name, known, nil) <= max(1, len(known)/3) {
+			return message, fmt.Sprintf("did you mean %q?", known)
+		}
+	}
+	var parts []string
+	if len(keys) > 0 {
+		parts = append(parts, "keys here: "+strings.Join(keys, ", "))
+	}
+	if len(blocks) > 0 {
+		parts = append(parts, "blocks here: "+strings.Join(blocks, ", "))
+	}
+	return message, strings.Join(parts, "; ")
+}
+
+// allowedAt finds the keys and blocks that may stand at a place.
+func (d *Decoder) allowedAt(at Range, raw any) (where string, keys, blocks []string) {
+	f := d.files[at.Filename]
+	if raw == nil || f == nil {
+		return "", nil, nil
+	}
+	around := f.BlocksAtPos(at.Start)
+	if n := len(around); n > 0 && around[n-1].TypeRange.Start == at.Start {
+		around = around[:n-1] // the unknown block itself
+	}
+	if n := len(around); n > 0 {
+		where = " in " + strings.Join(append([]string{around[n-1].Type}, quoteAll(around[n-1].Labels)...), " ")
+	}
+	// raw may be the struct of the file or, through Body, that of a block somewhere in it.
+	for from := range len(around) + 1 {
+		t := reflect.TypeOf(raw).Elem()
+		for _, b := range around[from:] {
+			if t = blockType(t, b.Type); t == nil {
+				break
+			}
+		}
+		if t == nil {
+			continue
+		}
+		schema, _ := gohcl.ImpliedBodySchema(reflect.New(t).Interface())
+		for _, a := range schema.Attributes {
+			keys = append(keys, a.Name)
+		}
+		for _, b := range schema.Blocks {
+			blocks = append(blocks, b.Type)
+		}
+		return where, keys, blocks
+	}
+	return where, nil, nil
+}
+
+// blockType returns the struct type of the block with that name in the struct type t, or nil.
+func blockType(t reflect.Type, name string) reflect.Type {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("hcl") != name+",block" {
+			continue
+		}
+		ft := t.Field(i).Type
+		for ft.Kind() == reflect.Slice || ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
+		return ft
+	}
+	return nil
+}
+
+func quoteAll(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = fmt.Sprintf("%q", n)
+	}
+	return out
+}
+
+func lowerFirst(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToLower(r)) + s[n:]
+}

@@ -1,0 +1,141 @@
+package hclx
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Problem is one mistake in a configuration.
+type Problem struct {
+	File      string `json:"file,omitempty"`
+	Line      int    `json:"line,omitempty"`   // from 1; 0 where no place can be told
+	Column    int    `json:"column,omitempty"` // in characters, from 1
+	EndColumn int    `json:"end_column,omitempty"`
+	Message   string `json:"message"`
+	Hint      string `json:"hint,omitempty"`   // what would be right
+	Source    string `json:"source,omitempty"` // the line, with secrets taken out
+}
+
+// Error is a configuration that is refused, as a whole.
+type Error struct{ Problems []Problem }
+
+// InvalidConfig marks the error, so that a command can choose its exit code.
+func (*Error) InvalidConfig() {}
+
+// Error shows every problem with its line and a caret below what is meant.
+func (e *Error) Error() string {
+	var b strings.Builder
+	for _, p := range e.Problems {
+		p.render(&b)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// MarshalJSON writes {"problems": [...]}.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Problems []Problem `json:"problems"`
+	}{e.Problems})
+}
+
+func (p Problem) render(b *strings.Builder) {
+	switch {
+	case p.Line > 0:
+		fmt.Fprintf(b, "%s:%d:%d: %s\n", p.File, p.Line, p.Column, p.Message)
+	case p.File != "":
+		fmt.Fprintf(b, "%s: %s\n", p.File, p.Message)
+	default:
+		fmt.Fprintln(b, p.Message)
+	}
+	gutter := "  "
+	if p.Line > 0 && p.Source != "" {
+		number := fmt.Sprint(p.Line)
+		gutter += strings.Repeat(" ", len(number)+1)
+		fmt.Fprintf(b, "  %s | %s\n", number, p.Source)
+		fmt.Fprintf(b, "%s| %s\n", gutter, p.caret())
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(b, "%s= %s\n", gutter, p.Hint)
+	}
+}
+
+// caret underlines what is meant. Tabs are kept, so that the caret stands where the terminal puts the text.
+func (p Problem) caret() string {
+	var b strings.Builder
+	chars := []rune(p.Source)
+	for i := 0; i < p.Column-1; i++ {
+		if i < len(chars) && chars[i] == '\t' {
+			b.WriteByte('\t')
+		} else {
+			b.WriteByte(' ')
+		}
+	}
+	end := min(p.EndColumn, len(chars)+1)
+	b.WriteString(strings.Repeat("^", max(end-p.Column, 1)))
+	return b.String()
+}
+
+func (d *Decoder) add(at Range, message, hint string) {
+	p := Problem{File: at.Filename, Line: at.Start.Line, Column: at.Start.Column, EndColumn: at.End.Column, Message: message, Hint: hint}
+	if f := d.files[at.Filename]; f != nil && at.Start.Line > 0 {
+		line := sourceLine(f, at)
+		if at.End.Line > at.Start.Line {
+			p.EndColumn = len([]rune(line)) + 1
+		}
+		p.Source = withoutSecrets(f, at, line)
+	}
+	if !slices.Contains(d.problems, p) {
+		d.problems = append(d.problems, p)
+	}
+}
+
+// sourceLine returns the line in which a range starts.
+func sourceLine(f *hcl.File, at Range) string {
+	lines := bytes.Split(f.Bytes, []byte("\n"))
+	if at.Start.Line > len(lines) {
+		return ""
+	}
+	return strings.ToValidUTF8(strings.TrimRight(string(lines[at.Start.Line-1]), "\r"), "\uFFFD")
+}
+
+// Keys that name secrets, and the values of such keys that may be shown because they only say where the secret is.
+var (
+	secretKey  = regexp.MustCompile(`(?i)\b([a-z0-9_]*(?:token|secret|password))("?\s*[=:]\s*)(\S.*)`)
+	secretName = regexp.MustCompile(`(?i)(?:token|secret|password)$`)
+	elsewhere  = regexp.MustCompile(`^(?:env|file)\("[^"]*"\)\s*$`)
+)
+
+// withoutSecrets hides the values of keys that name secrets, whatever is wrong with the line.
+func withoutSecrets(f *hcl.File, at Range, line string) string {
+	if m := secretKey.FindStringSubmatch(line); m != nil {
+		if elsewhere.MatchString(m[3]) {
+			return line
+		}
+		return secretKey.ReplaceAllString(line, "$1$2(secret)")
+	}
+	if f.Body == nil {
+		return line
+	}
+	// The value may go on for several lines.
+	if a := f.AttributeAtPos(at.Start); a != nil && secretName.MatchString(a.Name) && a.Range.Start.Line != at.Start.Line {
+		return "(secret)"
+	}
+	return line
+}
+
+// sorted orders problems by file, in the order of reading, then line and column.
+func (d *Decoder) sorted() []Problem {
+	out := slices.Clone(d.problems)
+	slices.SortStableFunc(out, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(slices.Index(d.order, a.File), slices.Index(d.order, b.File)), cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
+	})
+	return out
+}
