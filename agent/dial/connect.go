@@ -1,0 +1,75 @@
+package dial
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"argosy/agent/balance"
+	"argosy/agent/outcome"
+)
+
+// Attempt is one endpoint that was tried.
+type Attempt struct {
+	Lease *balance.Lease
+	Took  time.Duration
+	Err   error // nil for the one that answered
+}
+
+// Connect picks an endpoint and connects it, and another one when that fails: as often as the policy of the endpoint
+// that failed first allows, and never the same one twice. A server that refuses us is not tried elsewhere, for the
+// refusal is the same there. note, where not nil, gets every attempt.
+//
+// An error of pick for the first endpoint is returned as it is; when there is no other endpoint left, the error is that
+// of the last attempt. The lease is the caller's to end.
+func Connect(
+	ctx context.Context,
+	pick func(tried func(addr string) bool) (*balance.Lease, error),
+	policyOf func(*balance.Lease) *Policy,
+	note func(Attempt),
+) (net.Conn, *balance.Lease, error) {
+	var failed []string
+	var last error
+	retries := 0
+	tried := func(addr string) bool {
+		for _, f := range failed {
+			if f == addr {
+				return true
+			}
+		}
+		return false
+	}
+	for {
+		lease, err := pick(tried)
+		if err != nil {
+			if last != nil {
+				return nil, nil, last
+			}
+			return nil, nil, err
+		}
+		policy := policyOf(lease)
+		if len(failed) == 0 {
+			retries = policy.Retries
+		}
+		began := time.Now()
+		conn, err := policy.Dial(ctx, lease.Endpoint)
+		if note != nil {
+			note(Attempt{Lease: lease, Took: time.Since(began), Err: err})
+		}
+		if err == nil {
+			lease.Connected()
+			return conn, lease, nil
+		}
+		if errors.Is(context.Cause(ctx), context.Canceled) {
+			lease.Done() // not the endpoint's fault
+			return nil, nil, err
+		}
+		lease.Fail()
+		last = err
+		failed = append(failed, lease.Endpoint.Addr)
+		if ctx.Err() != nil || len(failed) > retries || outcome.Of(err, outcome.Dial) == outcome.Denied {
+			return nil, nil, last
+		}
+	}
+}

@@ -1,0 +1,160 @@
+// Package dial opens connections to endpoints: with a timeout, with TLS or Connect where configured, and elsewhere when
+// an endpoint does not answer.
+//
+//	conn, lease, err := dial.Connect(ctx, pick, policyOf, note)
+//
+// Every error carries the outcome that the connection ends with: dial, tls or denied.
+package dial
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"argosy/agent/outcome"
+	"argosy/namer"
+)
+
+// Defaults of a policy.
+const (
+	DefaultTimeout = time.Second
+	DefaultRetries = 2
+)
+
+// Policy says how to connect the endpoints of some clusters. It is not changed after its first use.
+type Policy struct {
+	Timeout time.Duration // for one endpoint, its TLS handshake included; DefaultTimeout unless set
+	Retries int           // further endpoints tried after one has failed
+
+	// TLS returns the configuration for one endpoint; nil for plain TCP. Its error ends the attempt with outcome tls.
+	TLS func(namer.Endpoint) (*tls.Config, error)
+}
+
+// Default is the policy where none is configured: plain TCP.
+func Default() *Policy { return &Policy{Timeout: DefaultTimeout, Retries: DefaultRetries} }
+
+// Dial connects one endpoint. The connection is a *net.TCPConn, a *net.UnixConn, or a *tls.Conn after its handshake.
+// With TLS 1.3 a server may still refuse us after that, see relay.Result.
+func (p *Policy) Dial(ctx context.Context, ep namer.Endpoint) (net.Conn, error) {
+	timeout := p.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	var config *tls.Config
+	if p.TLS != nil {
+		var err error
+		if config, err = p.TLS(ep); err != nil {
+			return nil, outcome.Errorf(outcome.TLS, "%s: no TLS identity for it: %w", ep.Addr, err)
+		}
+	}
+	network := "tcp"
+	if strings.HasPrefix(ep.Addr, "/") {
+		network = "unix"
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, network, ep.Addr)
+	if err != nil {
+		return nil, outcome.Errorf(outcome.Dial, "%s: %w", ep.Addr, bare(err))
+	}
+	if config == nil {
+		return c, nil
+	}
+	t := tls.Client(c, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, classifyHandshake(ctx, ep, err)
+	}
+	return t, nil
+}
+
+// bare is the reason inside an error of net, which repeats the address.
+func bare(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
+// classifyHandshake tells apart that TLS failed, that the server does not want us, and that it never answered.
+func classifyHandshake(ctx context.Context, ep namer.Endpoint, err error) error {
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op) && op.Op == "remote error": // an alert, in the words of crypto/tls
+		if refusal(op.Err) {
+			return outcome.Errorf(outcome.Denied, "%s: refused by the server: %w", ep.Addr, err)
+		}
+		return outcome.Errorf(outcome.TLS, "%s: TLS handshake: %w", ep.Addr, err)
+	case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
+		return outcome.Errorf(outcome.TLS, "%s: TLS handshake: %w", ep.Addr, context.DeadlineExceeded)
+	}
+	return outcome.Errorf(outcome.TLS, "%s: TLS handshake: %w", ep.Addr, err)
+}
+
+// refusal reports whether a server's alert is about who we are. crypto/tls does not export its alerts; the texts are
+// those of RFC 8446, section 6.2.
+func refusal(alert error) bool {
+	for _, about := range []string{
+		"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+		"unknown certificate", "certificate required", "access denied",
+	} {
+		if strings.Contains(alert.Error(), about) {
+			return true
+		}
+	}
+	return false
+}
+
+// Reason is a short word for why connecting failed, for a metric's label: refused, timeout, unreachable, tls, denied or
+// other.
+func Reason(err error) string {
+	switch o := outcome.Of(err, outcome.Dial); {
+	case o == outcome.Denied:
+		return "denied"
+	case o == outcome.TLS:
+		return "tls"
+	}
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "unreachable"
+	}
+	return "other"
+}
+
+// Reasons are all that Reason can return.
+func Reasons() []string { return []string{"refused", "timeout", "unreachable", "tls", "denied", "other"} }
+
+// Named returns the TLS part of a policy for servers that prove a host name. A nil roots stands for the system's.
+func Named(serverName string, roots *x509.CertPool, certificate func() (*tls.Certificate, error)) func(namer.Endpoint) (*tls.Config, error) {
+	config := &tls.Config{ServerName: serverName, RootCAs: roots, MinVersion: tls.VersionTLS12}
+	if certificate != nil {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate() }
+	}
+	return func(namer.Endpoint) (*tls.Config, error) { return config, nil }
+}
+
+// ByIdentity returns the TLS part of a policy for Connect services: the endpoint has to prove the service that was asked
+// for.
+func ByIdentity(client func(namer.ConnectID) (*tls.Config, error)) func(namer.Endpoint) (*tls.Config, error) {
+	return func(ep namer.Endpoint) (*tls.Config, error) {
+		if ep.Connect == (namer.ConnectID{}) {
+			return nil, fmt.Errorf("the catalog does not offer Connect for %s: the namer needs connect = true", ep.Addr)
+		}
+		return client(ep.Connect)
+	}
+}

@@ -1,0 +1,217 @@
+package listen
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+)
+
+func open(t *testing.T, address string, o Options) *Socket {
+	t.Helper()
+	s, err := Open(context.Background(), address, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// answer says hello to every connection.
+func answer(c *net.TCPConn) {
+	io.WriteString(c, "hello")
+	c.Close()
+}
+
+func hello(t *testing.T, address string) {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectHello(t, c)
+}
+
+func expectHello(t *testing.T, c net.Conn) {
+	t.Helper()
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if b, err := io.ReadAll(c); err != nil || string(b) != "hello" {
+		t.Fatalf("got %q, %v", b, err)
+	}
+}
+
+func TestSocketServes(t *testing.T) {
+	s := open(t, "127.0.0.1:0", Options{})
+	go s.Serve(answer)
+	for range 20 {
+		hello(t, s.Addr().String())
+	}
+	s.Stop()
+	s.Stop()
+	if c, err := net.Dial("tcp", s.Addr().String()); err == nil {
+		c.Close()
+		t.Error("still listening after Stop")
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	s := open(t, "127.0.0.1:0", Options{})
+	_, err := Open(context.Background(), s.Addr().String(), Options{})
+	if err == nil || !strings.HasPrefix(err.Error(), "listening on "+s.Addr().String()+": ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestStopTakesTheQueue: connections that the kernel has accepted and nobody has taken are served, not reset.
+func TestStopTakesTheQueue(t *testing.T) {
+	s := open(t, "127.0.0.1:0", Options{})
+	var conns []net.Conn
+	for range 30 {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	entered, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	go s.Serve(func(c *net.TCPConn) {
+		once.Do(func() { close(entered); <-release }) // the rest stays queued until Stop is under way
+		answer(c)
+	})
+	<-entered
+	time.AfterFunc(100*time.Millisecond, func() { close(release) })
+	s.Stop()
+	for _, c := range conns {
+		expectHello(t, c)
+	}
+}
+
+// TestReusePortHandover: while one of two processes' sockets goes away under load, no connection is lost.
+func TestReusePortHandover(t *testing.T) {
+	first := open(t, "127.0.0.1:0", Options{ReusePort: true})
+	address := first.Addr().String()
+	second := open(t, address, Options{ReusePort: true})
+	var a, b atomic.Int64
+	go first.Serve(func(c *net.TCPConn) { a.Add(1); answer(c) })
+	go second.Serve(func(c *net.TCPConn) { b.Add(1); answer(c) })
+	for a.Load() == 0 || b.Load() == 0 {
+		hello(t, address)
+	}
+	first.Stop()
+	for range 50 {
+		hello(t, address)
+	}
+}
+
+// TestNoFileDescriptors: a socket that cannot accept keeps trying, says so once, and goes on when it can.
+func TestNoFileDescriptors(t *testing.T) {
+	var log syncBuffer
+	s := open(t, "127.0.0.1:0", Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // while there are descriptors
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(client)
+	go s.Serve(answer)
+
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := limit
+	none.Cur = 3
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	restore := sync.OnceFunc(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) })
+	defer restore()
+	addr := &unix.SockaddrInet4{Port: s.Addr().Port, Addr: [4]byte{127, 0, 0, 1}}
+	if err := unix.Connect(client, addr); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(10 * time.Second); !strings.Contains(log.String(), "cannot accept"); {
+		if time.Now().After(until) {
+			t.Fatal("nothing was said about it")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond)
+	restore()
+	b := make([]byte, 5)
+	if n, err := unix.Read(client, b); err != nil || string(b[:n]) != "hello" {
+		t.Fatalf("got %q, %v", b[:n], err)
+	}
+	if n := strings.Count(log.String(), "cannot accept"); n != 1 {
+		t.Errorf("said %d times that it cannot accept:\n%s", n, log.String())
+	}
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func TestGate(t *testing.T) {
+	var g Gate
+	for range 10 {
+		if !g.Enter() {
+			t.Fatal("a gate without a limit refuses")
+		}
+	}
+	g.SetLimit(11)
+	if !g.Enter() || g.Enter() || g.Open() != 11 {
+		t.Errorf("the limit is not 11: %d", g.Open())
+	}
+	g.SetLimit(5)
+	for range 6 {
+		g.Leave()
+	}
+	if g.Enter() {
+		t.Error("entered above a lowered limit")
+	}
+	g.Leave()
+	if !g.Enter() {
+		t.Error("cannot enter below the limit")
+	}
+	var all sync.WaitGroup
+	var inside, most atomic.Int64
+	for range 8 {
+		all.Go(func() {
+			for range 1000 {
+				if g.Enter() {
+					if n := inside.Add(1); n > most.Load() {
+						most.Store(n)
+					}
+					inside.Add(-1)
+					g.Leave()
+				}
+			}
+		})
+	}
+	all.Wait()
+	if g.Open() != 5 || most.Load() > 1 {
+		t.Errorf("%d inside at once, %d at the end", most.Load(), g.Open())
+	}
+}
