@@ -131,12 +131,12 @@ func (n *Namer) Watch(ctx context.Context, prefix, key dtab.Path, publish func(n
 				// All gone at once: rare enough, and grave enough, to make sure with a request that does not block.
 				entries, meta, err = n.ask(t, (&api.QueryOptions{}).WithContext(q.Context()))
 			}
-			seen = seen || len(entries) > 0
-			return entries, meta, err
-		}, func(entries []*api.ServiceEntry, meta *api.QueryMeta, err error) {
-			if err == nil && meta.ResultsFilteredByACLs && len(entries) == 0 {
+			if err == nil && len(entries) == 0 && meta.ResultsFilteredByACLs {
 				err = errFiltered
 			}
+			seen = seen || len(entries) > 0
+			return entries, meta, err
+		}, func(entries []*api.ServiceEntry, _ *api.QueryMeta, err error) {
 			select {
 			case answers <- answer{entries, err}:
 			case <-ctx.Done():
