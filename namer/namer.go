@@ -71,6 +71,16 @@ type Bound struct {
 	ID       dtab.Path // the namer's prefix and what the namer consumed, as written
 	Residual dtab.Path // what was left over
 	Addr     Addr
+
+	// Weight is that of the innermost union branch that led here, also where its siblings are gone; nil outside of
+	// unions. The interpreter sets it, and it takes no part in the shares.
+	Weight *float64
+}
+
+// Equal reports whether two bound names are the same to a reader, endpoints included.
+func (b Bound) Equal(c Bound) bool {
+	return b.ID.Equal(c.ID) && b.Residual.Equal(c.Residual) && b.Addr.Equal(c.Addr) &&
+		(b.Weight == nil) == (c.Weight == nil) && (b.Weight == nil || *b.Weight == *c.Weight)
 }
 
 // Answer is what a namer says about one name.
@@ -78,6 +88,15 @@ type Answer struct {
 	Status Status          // Pending, OK or Failed
 	Tree   dtab.Tree[Leaf] // for OK
 	Err    error           // for Failed
+}
+
+// Equal reports whether two answers are the same to a reader, endpoints included.
+func (a Answer) Equal(b Answer) bool {
+	return a.Status == b.Status && errText(a.Err) == errText(b.Err) && dtab.EqualTrees(a.Tree, b.Tree, Leaf.equal)
+}
+
+func (l Leaf) equal(m Leaf) bool {
+	return l.Path.Equal(m.Path) && (l.Bound == nil) == (m.Bound == nil) && (l.Bound == nil || l.Bound.Equal(*m.Bound))
 }
 
 // Namer answers for the names below its prefix. Its methods may be called from any goroutine.
@@ -88,9 +107,16 @@ type Namer interface {
 
 	// Watch publishes what key stands for, now and at every change, until ctx ends; then it returns. Before the first
 	// call of publish the answer is Pending. After an error upstream it goes on and keeps the last good answer. The
-	// bound leaves it publishes have IDs that start with prefix and no residual. publish drops what equals the answer
-	// before, and is called by one goroutine at a time.
+	// bound leaves it publishes have IDs that start with prefix and no residual, unless only the answer can tell how much
+	// of the key the name is: then ID and Residual together are prefix and key. Path leaves are taken as they are. publish
+	// drops what equals the answer before, and is called by one goroutine at a time.
 	Watch(ctx context.Context, prefix, key dtab.Path, publish func(Answer))
+}
+
+// Peeker is a Namer that knows some answers at once, so that names are bound without a moment of Pending.
+type Peeker interface {
+	// Peek returns what Watch would publish first. It must be quick; not ok leaves it to Watch.
+	Peek(prefix, key dtab.Path) (Answer, bool)
 }
 
 // Mount is a namer at its prefix, for instance /#/io.l5d.consul.
@@ -112,5 +138,13 @@ type Binding struct {
 	Status   Status // Pending, OK or Failed
 	Tree     dtab.Tree[Bound]
 	Clusters []Cluster // the tree's leaves in its order, and $ branches as clusters without ID or endpoints
-	Err      error
+
+	// Err is for Failed. With OK it says why the name cannot be bound any more: then Tree and Clusters are the last good
+	// ones, with the addresses of now.
+	Err error
+}
+
+// Equal reports whether two bindings are the same to a reader, endpoints included.
+func (b Binding) Equal(c Binding) bool {
+	return b.Status == c.Status && errText(b.Err) == errText(c.Err) && dtab.EqualTrees(b.Tree, c.Tree, Bound.Equal)
 }

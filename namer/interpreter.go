@@ -1,0 +1,164 @@
+package namer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"argosy/dtab"
+	"argosy/internal/watch"
+	"argosy/namer/inet"
+)
+
+// TableState is what is known of the table that names are bound under.
+type TableState struct {
+	Status Status // Pending, OK or Failed
+	Dtab   dtab.Dtab
+	Err    error // for Failed
+}
+
+// Equal reports whether two states are the same to a reader.
+func (s TableState) Equal(t TableState) bool {
+	return s.Status == t.Status && errText(s.Err) == errText(t.Err) && s.Dtab.Equal(t.Dtab)
+}
+
+// Options say what an Interpreter works with. Zero values stand for the defaults that are named.
+type Options struct {
+	Dtab   watch.Reader[TableState] // the stored table; required
+	Local  dtab.Dtab                // appended to it, so its entries win
+	Mounts []Mount                  // asked in this order; the system namer of /$/ comes behind them
+	Logger hclog.Logger             // none: silence
+
+	Linger     time.Duration // how long a namer's watch outlives its last use; 0: 10s, negative: not at all
+	MaxDepth   int           // lookups on the way to one leaf; 0: 100
+	MaxLookups int           // lookups in all to bind a name once; 0 or more than that: 10,000
+
+	// EmptyFallsThrough makes alternatives work when a service is known and has no endpoints: in "/a | /b", b is used
+	// while a has none. Linkerd does not do so.
+	EmptyFallsThrough bool
+
+	// PendingLegTimeout is how long an alternative that is not the last is waited for before the next is tried. It is
+	// used as soon as it is known. 0: for ever, as Linkerd does.
+	PendingLegTimeout time.Duration
+
+	// Raw publishes Failed and Pending even after a good binding, for those who show the state of names. Whoever carries
+	// traffic wants the last good one.
+	Raw bool
+
+	Lookup inet.Lookup // DNS for /$/inet; nil: the system's
+}
+
+const (
+	defaultLinger     = 10 * time.Second
+	defaultMaxDepth   = 100
+	defaultMaxLookups = 10_000 // below what one select can wait for
+)
+
+// ErrClosed is the error of names bound after Close.
+var ErrClosed = errors.New("bind: interpreter is closed")
+
+// errUnknownNow stands beside a last good binding while an answer is awaited.
+var errUnknownNow = errors.New("bind: waiting for an answer")
+
+// Interpreter binds names: it follows a table and the mounted namers to clusters of endpoints, and follows them on when
+// anything of that changes. Its methods may be called from any goroutine.
+//
+//	in := namer.NewInterpreter(namer.Options{Dtab: table, Mounts: mounts, EmptyFallsThrough: true})
+//	defer in.Close()
+//	for b := range watch.Values(ctx, in.Bind(ctx, dtab.MustParsePath("/svc/redis"))) {
+//		balancer.Update(b.Clusters)
+//	}
+type Interpreter struct {
+	options Options
+	limits  limits
+	mounts  []Mount
+	shared  *lookups
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	mu     sync.Mutex // guards closed, so that nobody joins wg once it is waited for
+	closed bool
+}
+
+// NewInterpreter makes an Interpreter. Close it when it is no longer needed.
+func NewInterpreter(opts Options) *Interpreter {
+	if opts.Logger == nil {
+		opts.Logger = hclog.NewNullLogger()
+	}
+	if opts.Linger == 0 {
+		opts.Linger = defaultLinger
+	}
+	if opts.MaxDepth == 0 {
+		opts.MaxDepth = defaultMaxDepth
+	}
+	if opts.MaxLookups <= 0 || opts.MaxLookups > defaultMaxLookups {
+		opts.MaxLookups = defaultMaxLookups
+	}
+	system := Mount{Prefix: dtab.Path{SystemPrefix}, Namer: System{Resolver: inet.Resolver{Lookup: opts.Lookup}}}
+	mounts := append(slices.Clone(opts.Mounts), system)
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Interpreter{
+		options: opts,
+		limits: limits{
+			depth: opts.MaxDepth, lookups: opts.MaxLookups,
+			emptyIsNeg: opts.EmptyFallsThrough, pendingLimit: opts.PendingLegTimeout,
+		},
+		mounts: mounts,
+		shared: newLookups(mounts, opts.Linger, opts.Logger),
+		ctx:    ctx, cancel: cancel,
+	}
+}
+
+// Bind returns what name stands for, live until ctx ends; after that the last value stays. It does not block: what is
+// not known yet is Pending. Equal bindings wake nobody. Once a name is bound it stays so: when it cannot be bound any
+// more, the last good tree is kept, see Binding.Err.
+func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[Binding] {
+	return in.BindTree(ctx, dtab.LeafOf(name.Concat()))
+}
+
+// BindTree is Bind for a tree of names.
+func (in *Interpreter) BindTree(ctx context.Context, tree dtab.Tree[dtab.Path]) watch.Reader[Binding] {
+	if !in.join() {
+		return watch.Fixed(Binding{Status: Failed, Err: ErrClosed})
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(in.ctx, cancel)
+	b := &binder{
+		in: in, ctx: ctx, tree: tree,
+		cell: watch.New(Binding{}, Binding.Equal),
+		held: make(map[string]*lookup),
+	}
+	b.step() // at once: what can be known now is known when Bind returns
+	go func() {
+		defer in.wg.Done()
+		defer cancel()
+		defer stop()
+		b.follow()
+	}()
+	return b.cell
+}
+
+// join adds one to those that Close waits for. It is false after Close.
+func (in *Interpreter) join() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.closed {
+		in.wg.Add(1)
+	}
+	return !in.closed
+}
+
+// Close ends all bindings, leaving their last values, and all watches, and waits for both.
+func (in *Interpreter) Close() {
+	in.mu.Lock()
+	in.closed = true
+	in.mu.Unlock()
+	in.cancel()
+	in.wg.Wait()
+	in.shared.close()
+}

@@ -1,0 +1,105 @@
+package namer
+
+import (
+	"context"
+	"fmt"
+
+	"argosy/dtab"
+	"argosy/namer/inet"
+)
+
+// SystemPrefix is where the system namer is mounted, behind all others.
+const SystemPrefix = "$"
+
+// UnknownClassError says that a name below /$/ asks for a namer that does not exist.
+type UnknownClassError struct{ Path dtab.Path }
+
+func (e *UnknownClassError) Error() string {
+	return fmt.Sprintf("Unknown namer: %s for path: %s", dtab.Path{e.Path[1]}.String()[1:], e.Path)
+}
+
+// System is the namer of /$/: /$/inet/host/port and /$/inet/port (loopback), the same as fixedinet, /$/fail, /$/nil.
+// Every other class is an error.
+type System struct{ Resolver inet.Resolver }
+
+// Split takes host and port, or port, as the key of inet, and the class as that of fail and nil.
+func (s System) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
+	if len(name) == 0 {
+		return nil, nil, false
+	}
+	n := len(name)
+	switch name[0] {
+	case "inet", "fixedinet":
+		if len(name) > 2 && isPort(name[2]) {
+			n = 3
+		} else if len(name) > 1 && isPort(name[1]) {
+			n = 2
+		}
+	case "fail", "nil":
+		n = 1
+	}
+	return name[:n], name[n:], true
+}
+
+func isPort(s string) bool {
+	_, ok := inet.ParsePort(s)
+	return ok
+}
+
+// Peek answers all but DNS names.
+func (s System) Peek(prefix, key dtab.Path) (Answer, bool) {
+	switch key[0] {
+	case "fail":
+		return Answer{Status: OK, Tree: dtab.Tree[Leaf]{Kind: dtab.Fail}}, true
+	case "nil":
+		return Answer{Status: OK, Tree: dtab.Tree[Leaf]{Kind: dtab.Empty}}, true
+	}
+	target, ok := inetTarget(key)
+	if !ok {
+		return Answer{Status: Failed, Err: &UnknownClassError{Path: prefix.Concat(key)}}, true
+	}
+	if addr, ok := FixedTargets([]Target{target}); ok {
+		return BoundAnswer(prefix.Concat(key), addr), true
+	}
+	return Answer{}, false
+}
+
+// Watch publishes what Peek says, or the addresses of a DNS name.
+func (s System) Watch(ctx context.Context, prefix, key dtab.Path, publish func(Answer)) {
+	if a, ok := s.Peek(prefix, key); ok {
+		if ctx.Err() == nil {
+			publish(a)
+		}
+		<-ctx.Done()
+		return
+	}
+	target, _ := inetTarget(key)
+	id := prefix.Concat(key)
+	publish(BoundAnswer(id, Addr{Status: Pending}))
+	WatchTargets(ctx, s.Resolver, []Target{target}, func(a Addr) { publish(BoundAnswer(id, a)) })
+}
+
+// inetTarget reads the whole key of inet or fixedinet.
+func inetTarget(key dtab.Path) (Target, bool) {
+	if key[0] != "inet" && key[0] != "fixedinet" {
+		return Target{}, false
+	}
+	t := Target{Host: "localhost", Weight: 1}
+	if len(key) == 3 {
+		t.Host = key[1]
+	}
+	if len(key) < 2 || len(key) > 3 {
+		return Target{}, false
+	}
+	var ok bool
+	t.Port, ok = inet.ParsePort(key[len(key)-1])
+	return t, ok
+}
+
+// BoundAnswer is the answer of one concrete name.
+func BoundAnswer(id dtab.Path, addr Addr) Answer {
+	return Answer{Status: OK, Tree: dtab.LeafOf(Leaf{Bound: &Bound{ID: id, Addr: addr}})}
+}
+
+// NoAnswer is the answer for a name that is nothing.
+func NoAnswer() Answer { return Answer{Status: OK} }
