@@ -1,0 +1,236 @@
+// Package consul keeps Dtab namespaces in Consul's KV store, in the layout of an existing Namerd, so that both can
+// share one tree: the key <path prefix>/<namespace> holds the printed table as plain text, and its version is the key's
+// ModifyIndex in decimal. A value may also be written by hand, with comments and newlines: whatever parses is read.
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"argosy/dtab"
+	"argosy/internal/blockq"
+	"argosy/namerd/store"
+)
+
+// DefaultPathPrefix is where Namerd keeps its tables.
+const DefaultPathPrefix = "namerd/dtabs"
+
+// Store implements store.Store over a Consul agent's HTTP API. Reads go to Consul's leader, in its default consistency
+// mode; writes are check-and-set. A value larger than 512 KiB is refused by Consul.
+type Store struct {
+	kv     *api.KV
+	prefix string // without slashes at its ends
+	logger hclog.Logger
+}
+
+// New makes a store over the keys below pathPrefix; DefaultPathPrefix if it is empty.
+func New(client *api.Client, pathPrefix string, logger hclog.Logger) *Store {
+	prefix := strings.Trim(pathPrefix, "/")
+	if prefix == "" {
+		prefix = DefaultPathPrefix
+	}
+	return &Store{kv: client.KV(), prefix: prefix, logger: logger}
+}
+
+// key is where a namespace is kept.
+func (s *Store) key(ns string) (string, error) {
+	if !validName(ns) {
+		return "", fmt.Errorf("%w: %q", store.ErrName, ns)
+	}
+	return s.prefix + "/" + ns, nil
+}
+
+func validName(ns string) bool {
+	for i := range len(ns) {
+		switch c := ns[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return ns != ""
+}
+
+// List returns the namespaces in sorted order. Keys that are none, folders among them, are left out.
+func (s *Store) List(ctx context.Context) ([]string, error) {
+	keys, _, err := s.kv.Keys(s.prefix+"/", "/", (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("list %s/ in Consul: %w", s.prefix, err)
+	}
+	names := make([]string, 0, len(keys))
+	for _, k := range keys {
+		if ns, ok := strings.CutPrefix(k, s.prefix+"/"); ok && validName(ns) {
+			names = append(names, ns)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Get returns the namespace as it is now.
+func (s *Store) Get(ctx context.Context, ns string) (store.Entry, error) {
+	key, err := s.key(ns)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	pair, err := s.get(ctx, key)
+	if err != nil {
+		return store.Entry{}, err
+	}
+	return parse(pair)
+}
+
+// get returns ErrMissing for a key that does not exist.
+func (s *Store) get(ctx context.Context, key string) (*api.KVPair, error) {
+	pair, _, err := s.kv.Get(key, (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("read %s from Consul: %w", key, err)
+	}
+	if pair == nil {
+		return nil, store.ErrMissing
+	}
+	return pair, nil
+}
+
+// parse reads a value. The version is that of the row, never the header's: they differ as soon as the answer is not
+// about this key alone.
+func parse(pair *api.KVPair) (store.Entry, error) {
+	d, err := dtab.Parse(string(pair.Value))
+	if err != nil {
+		return store.Entry{}, fmt.Errorf("value of %s in Consul: %w", pair.Key, err)
+	}
+	return store.Entry{Dtab: d, Version: versionOf(pair)}, nil
+}
+
+func versionOf(pair *api.KVPair) store.Version {
+	return store.Version(strconv.FormatUint(pair.ModifyIndex, 10))
+}
+
+// Create writes a namespace that must not exist.
+func (s *Store) Create(ctx context.Context, ns string, d dtab.Dtab) error {
+	return s.cas(ctx, ns, d, 0, store.ErrExists)
+}
+
+// Update replaces the table if v is its current version.
+func (s *Store) Update(ctx context.Context, ns string, d dtab.Dtab, v store.Version) error {
+	index, err := strconv.ParseUint(string(v), 10, 64)
+	if err != nil || index == 0 { // to Consul, 0 would mean: create
+		if _, err := s.key(ns); err != nil {
+			return err
+		}
+		return store.ErrVersion
+	}
+	return s.cas(ctx, ns, d, index, store.ErrVersion)
+}
+
+// cas writes if the key's ModifyIndex is index, and else returns refused. Consul says no with an answer 200.
+func (s *Store) cas(ctx context.Context, ns string, d dtab.Dtab, index uint64, refused error) error {
+	key, err := s.key(ns)
+	if err != nil {
+		return err
+	}
+	done, _, err := s.kv.CAS(&api.KVPair{Key: key, Value: []byte(d.String()), ModifyIndex: index}, (&api.WriteOptions{}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("write %s to Consul: %w", key, err)
+	}
+	if !done {
+		return refused
+	}
+	return nil
+}
+
+// Put replaces or creates.
+func (s *Store) Put(ctx context.Context, ns string, d dtab.Dtab) error {
+	key, err := s.key(ns)
+	if err != nil {
+		return err
+	}
+	if _, err := s.kv.Put(&api.KVPair{Key: key, Value: []byte(d.String())}, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
+		return fmt.Errorf("write %s to Consul: %w", key, err)
+	}
+	return nil
+}
+
+// Delete removes the namespace, and never a state of it that has been written since it was called. Two that delete at
+// the same moment may both be told that they did.
+func (s *Store) Delete(ctx context.Context, ns string) error {
+	key, err := s.key(ns)
+	if err != nil {
+		return err
+	}
+	for {
+		pair, err := s.get(ctx, key)
+		if err != nil {
+			return err
+		}
+		done, _, err := s.kv.DeleteCAS(pair, (&api.WriteOptions{}).WithContext(ctx))
+		if err != nil {
+			return fmt.Errorf("delete %s from Consul: %w", key, err)
+		}
+		if done {
+			return nil
+		}
+		// Somebody has changed it in between; whoever did has made progress, so that this ends.
+	}
+}
+
+// Observe publishes the namespace until ctx ends, by one blocking query. While the value does not parse, or Consul
+// cannot be asked, the last good entry stays and Err says what is wrong.
+func (s *Store) Observe(ctx context.Context, ns string, publish func(store.Observation)) {
+	key, err := s.key(ns)
+	if err != nil {
+		publish(store.Observation{Err: err})
+		<-ctx.Done()
+		return
+	}
+	logger := s.logger.With("namespace", ns)
+	var last store.Observation
+	first := true
+	say := func(o store.Observation) {
+		if !first && o.Equal(last) {
+			return
+		}
+		if o.Err != nil && (last.Err == nil || last.Err.Error() != o.Err.Error()) {
+			logger.Warn("no good table from Consul: what is known stays in use", "known", o.Known, "error", o.Err)
+		} else if o.Err == nil && last.Err != nil {
+			logger.Info("consul gives a good table again", "version", string(o.Entry.Version))
+		}
+		first, last = false, o
+		publish(o)
+	}
+	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) (*api.KVPair, *api.QueryMeta, error) {
+		return s.kv.Get(key, q)
+	}, func(pair *api.KVPair, _ *api.QueryMeta, err error) {
+		o := store.Observation{Known: true}
+		switch {
+		case err != nil:
+			o = last
+			o.Err = describe(err)
+		case pair != nil:
+			o.Exists = true
+			if o.Entry, err = parse(pair); err != nil {
+				o = last
+				o.Err = err
+			}
+		}
+		say(o)
+	})
+}
+
+// describe leaves the URL out of an error: it has the index in it, and an error that differs from attempt to attempt
+// would wake everybody who watches.
+func describe(err error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	return fmt.Errorf("read from Consul: %w", err)
+}
