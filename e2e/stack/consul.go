@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"argosy/e2e/stack/servers"
@@ -86,7 +85,7 @@ func startConsul(ctx context.Context, s *Stack) (*Consul, error) {
 }
 
 func (c *Consul) run() (err error) {
-	c.proc, err = c.stack.launch("consul", c.program, c.args, c.stack.bareEnv(), syscall.SIGKILL)
+	c.proc, err = c.stack.launch("consul", c.program, c.args, c.stack.bareEnv())
 	return err
 }
 

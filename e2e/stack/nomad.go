@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"sort"
-	"syscall"
 	"time"
 
 	"argosy/e2e/stack/servers"
@@ -109,8 +108,7 @@ func startNomad(ctx context.Context, s *Stack) (*Nomad, error) {
 			return nil, err
 		}
 	}
-	// SIGTERM when the parent dies: an agent in dev mode then ends its tasks, which SIGKILL would leave behind.
-	n.proc, err = s.launch("nomad", program, n.args, s.bareEnv(), syscall.SIGTERM)
+	n.proc, err = s.launch("nomad", program, n.args, s.bareEnv())
 	return n, err
 }
 

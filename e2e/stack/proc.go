@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -33,10 +32,10 @@ type Proc struct {
 // a second process of that name continues the file. It ends with the stack at the latest, also when the process that
 // started it dies without closing the stack.
 func (s *Stack) Go(name, program string, args []string, env ...string) (*Proc, error) {
-	return s.launch(name, program, args, append(s.Env(), env...), syscall.SIGKILL)
+	return s.launch(name, program, args, append(s.Env(), env...))
 }
 
-func (s *Stack) launch(name, program string, args, env []string, orphaned syscall.Signal) (*Proc, error) {
+func (s *Stack) launch(name, program string, args, env []string) (*Proc, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -52,9 +51,8 @@ func (s *Stack) launch(name, program string, args, env []string, orphaned syscal
 	p.cmd.Dir = s.Dir
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = f, f
-	p.cmd.SysProcAttr = processAttributes(orphaned)
-	s.spawner.do(func() { err = p.cmd.Start() })
-	if err != nil {
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
@@ -140,8 +138,8 @@ func (s *Stack) Env() []string {
 	return env
 }
 
-// bareEnv leaves the addresses out: servers get them from their configuration, and Nomad's tasks, which inherit its
-// environment, are to get them from their jobs.
+// bareEnv has no addresses: servers get them from their configuration, and Nomad's tasks, which inherit its environment,
+// are to get them from their jobs. Temporary files go to the stack's folder, since Nomad forgets some of its own.
 func (s *Stack) bareEnv() []string {
 	var env []string
 	for _, e := range os.Environ() {
@@ -151,7 +149,7 @@ func (s *Stack) bareEnv() []string {
 		}
 		env = append(env, e)
 	}
-	return append(env, marker+"="+s.Dir, "CHECKPOINT_DISABLE=1", "NO_COLOR=1")
+	return append(env, marker+"="+s.Dir, "TMPDIR="+s.Path("tmp"), "CHECKPOINT_DISABLE=1", "NO_COLOR=1")
 }
 
 // Run runs a program to its end and returns what it printed, the error stream included.
@@ -200,35 +198,4 @@ func tail(path string, lines int) string {
 	}
 	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// spawner starts processes from one system thread that lives as long as the stack: the signal that a child gets when
-// its parent dies is sent already when the thread that started it ends.
-type spawner struct {
-	work chan func()
-	done chan struct{}
-}
-
-func newSpawner() *spawner {
-	sp := &spawner{work: make(chan func()), done: make(chan struct{})}
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(sp.done)
-		for f := range sp.work {
-			f()
-		}
-	}()
-	return sp
-}
-
-func (sp *spawner) do(f func()) {
-	finished := make(chan struct{})
-	sp.work <- func() { f(); close(finished) }
-	<-finished
-}
-
-func (sp *spawner) close() {
-	close(sp.work)
-	<-sp.done
 }

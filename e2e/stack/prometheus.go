@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	"argosy/e2e/stack/servers"
@@ -74,7 +73,7 @@ func startPrometheus(ctx context.Context, s *Stack) (*Prometheus, error) {
 }
 
 func (p *Prometheus) run() (err error) {
-	p.proc, err = p.stack.launch("prometheus", p.program, p.args, p.stack.bareEnv(), syscall.SIGKILL)
+	p.proc, err = p.stack.launch("prometheus", p.program, p.args, p.stack.bareEnv())
 	return err
 }
 

@@ -49,7 +49,7 @@ type Stack struct {
 
 	options Options
 	ports   *ports
-	spawner *spawner
+	guard   *guard
 
 	mu     sync.Mutex
 	procs  []*Proc // in the order of their start
@@ -68,7 +68,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil { // mounts and command lines show the real path
 		return nil, fmt.Errorf("stack: %w", err)
 	}
-	s := &Stack{Dir: dir, options: o, spawner: newSpawner()}
+	s := &Stack{Dir: dir, options: o}
 	if err := s.start(ctx); err != nil {
 		logs := s.Logs(20)
 		return nil, fmt.Errorf("stack: %w\n%s", errors.Join(err, s.Close()), logs)
@@ -77,10 +77,15 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 }
 
 func (s *Stack) start(ctx context.Context) error {
-	if err := os.Mkdir(filepath.Join(s.Dir, "logs"), 0o755); err != nil {
-		return err
+	for _, dir := range []string{"logs", "tmp"} {
+		if err := os.Mkdir(s.Path(dir), 0o755); err != nil {
+			return err
+		}
 	}
 	var err error
+	if s.guard, err = startGuard(s.Dir); err != nil {
+		return err
+	}
 	if s.ports, err = reservePorts(portLocks); err != nil {
 		return err
 	}
@@ -155,12 +160,14 @@ func (s *Stack) Close() error {
 	}
 	errs := []error{sweep(s.Dir), unmount(s.Dir)}
 	removeCgroups(s.Dir)
-	s.spawner.close()
 	if s.ports != nil {
 		s.ports.release()
 	}
 	if !keep {
 		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	if s.guard != nil {
+		s.guard.dismiss()
 	}
 	return errors.Join(errs...)
 }

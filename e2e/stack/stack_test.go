@@ -4,7 +4,9 @@ package stack
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -37,6 +39,8 @@ const sleeper = `job "sleeper" {
 `
 
 func runSleeper(ctx context.Context, s *Stack) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	file := s.Path("sleeper.nomad.hcl")
 	if err := os.WriteFile(file, []byte(sleeper), 0o644); err != nil {
 		return err
@@ -51,7 +55,7 @@ func runSleeper(ctx context.Context, s *Stack) error {
 		}
 		tasks := 0
 		for _, pid := range marked([]byte(marker + "=" + s.Dir + "\x00")) {
-			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && string(b) == "sleep\x00600\x00" {
+			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasSuffix(string(b), "sleep\x00600\x00") {
 				tasks++
 			}
 		}
@@ -171,13 +175,27 @@ func TestProcessesEndWithTheirStarter(t *testing.T) {
 		}
 		return nil
 	}); err != nil {
+		t.Errorf("%v\n%s", err, tail(f[1]+"/logs/nomad.log", 20))
+		for _, pid := range marked(mark) {
+			args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			t.Logf("%d: %s", pid, bytes.ReplaceAll(args, []byte{0}, []byte{' '}))
+		}
+	}
+	// The guard takes the rest away after the processes, and leaves the logs to whoever wants to know what happened.
+	if err := Eventually(ctx, 50*time.Millisecond, func(context.Context) error {
+		if _, err := os.Stat(f[1] + "/nomad"); err == nil {
+			return errors.New("Nomad's folder has survived")
+		}
+		if b, _ := os.ReadFile("/proc/mounts"); strings.Contains(string(b), f[1]) {
+			return errors.New("mounts have survived")
+		}
+		return nil
+	}); err != nil {
 		t.Error(err)
 	}
-	sweep(f[1])
-	if err := unmount(f[1]); err != nil {
-		t.Error(err)
+	if tail(f[1]+"/logs/nomad.log", 1) == "" {
+		t.Error("the logs are gone")
 	}
-	removeCgroups(f[1])
 }
 
 func TestConsulKeepsItsStateOverARestart(t *testing.T) {
