@@ -48,20 +48,24 @@ func addressProblem(s string) (problem, hint string) {
 		ip, isIP := netip.ParseAddr(s)
 		switch {
 		case strings.Contains(s, "://"):
-			return "is a URL, not host:port", "write \"127.0.0.1:4180\""
+			return "is a URL, not host:port", "write \"127.0.0.1:8080\""
 		case numeric == nil:
 			return "has no host", fmt.Sprintf("write \"127.0.0.1:%s\"", s)
 		case isIP == nil && ip.Is6():
-			return "has no port", fmt.Sprintf("write \"[%s]:4180\"", s)
+			host, port := s[:strings.LastIndex(s, ":")], s[strings.LastIndex(s, ":")+1:]
+			if _, err := netip.ParseAddr(host); err == nil && len(port) > 1 && strings.Trim(port, "0123456789") == "" {
+				return "is an IPv6 address without a port", fmt.Sprintf("write \"[%s]:%s\"", host, port)
+			}
+			return "has no port", fmt.Sprintf("write \"[%s]:8080\"", s)
 		case strings.Count(s, ":") > 1:
-			return "is no address", "an IPv6 address goes in brackets: \"[::1]:4180\""
+			return "is no address", "an IPv6 address goes in brackets: \"[::1]:8080\""
 		}
-		return "has no port", fmt.Sprintf("write \"%s:4180\"", strings.TrimSuffix(s, ":"))
+		return "has no port", fmt.Sprintf("write \"%s:8080\"", strings.TrimSuffix(s, ":"))
 	}
 	n, err := strconv.Atoi(port)
 	switch {
 	case port == "":
-		return "has no port", fmt.Sprintf("write %q", net.JoinHostPort(host, "4180"))
+		return "has no port", fmt.Sprintf("write %q", net.JoinHostPort(host, "8080"))
 	case err != nil || strings.HasPrefix(port, "+"):
 		return fmt.Sprintf("has the port %q", port), "a port is a number from 1 to 65535"
 	case n < 0 || n > 65535:
@@ -131,4 +135,17 @@ func listenHost(h string) (same string, wildcard bool) {
 		return ip.Unmap().String(), false
 	}
 	return strings.ToLower(h), false
+}
+
+// FreePort reports whether an address "host:port" has the port 0, so that the system chooses one.
+func FreePort(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	n, notNumber := strconv.Atoi(port)
+	return err == nil && notNumber == nil && n == 0
+}
+
+// HasPort reports whether s is "host:port" rather than a host.
+func HasPort(s string) bool {
+	_, _, err := net.SplitHostPort(s)
+	return err == nil
 }

@@ -2,6 +2,7 @@ package hclx
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -14,7 +15,18 @@ import (
 	"github.com/hashicorp/hcl/v2/gohcl"
 )
 
-var quoted = regexp.MustCompile(`"([^"]*)"`)
+var (
+	quoted = regexp.MustCompile(`"([^"]*)"`)
+	place  = regexp.MustCompile(`(\S+):(\d+),(\d+)-`)
+)
+
+// first takes the place out of a detail that tells where something was defined before.
+func first(detail string) string {
+	if m := place.FindStringSubmatch(detail); m != nil {
+		return fmt.Sprintf("%s:%s:%s", m[1], m[2], m[3])
+	}
+	return detail
+}
 
 // diagnose turns HCL's diagnostics into problems in our own words. raw is what was decoded into: it knows which keys
 // there are.
@@ -43,7 +55,11 @@ func (d *Decoder) words(g *hcl.Diagnostic, at Range, raw any) (message, hint str
 	case "Missing required argument":
 		return fmt.Sprintf("%s is missing", name), fmt.Sprintf("add %s = ...", name)
 	case "Attribute redefined", "Duplicate argument":
-		return "key is set twice", lowerFirst(g.Detail)
+		return fmt.Sprintf("%s is set twice", name), "the first is at " + first(g.Detail)
+	case "Argument definition required":
+		if m := quoted.FindStringSubmatch(g.Detail); m != nil && strings.HasPrefix(g.Detail, "A single-line block") {
+			return "a block inside another needs lines of its own", fmt.Sprintf("put %s { ... } on a new line", name)
+		}
 	case "Variables not allowed":
 		return "there are no variables", "text goes in quotes; the environment is read with env(\"NAME\")"
 	case "Call to unknown function":
@@ -56,9 +72,10 @@ func (d *Decoder) words(g *hcl.Diagnostic, at Range, raw any) (message, hint str
 		}
 	}
 	if strings.HasPrefix(g.Summary, "Duplicate ") && strings.HasSuffix(g.Summary, " block") {
-		first := g.Detail[strings.LastIndex(g.Detail, " ")+1:]
-		return fmt.Sprintf("second %s block", strings.TrimSuffix(strings.TrimPrefix(g.Summary, "Duplicate "), " block")),
-			"only one is allowed; the first is at " + strings.TrimSuffix(first, ".")
+		block := strings.TrimSuffix(strings.TrimPrefix(g.Summary, "Duplicate "), " block")
+		d.doubled = append(d.doubled, block)
+		return fmt.Sprintf("second %s block", block),
+			"only one is allowed; the first is at " + first(g.Detail)
 	}
 	return lowerFirst(g.Summary), g.Detail
 }
@@ -77,10 +94,14 @@ func (d *Decoder) unknown(at Range, name string, isBlock bool, raw any) (message
 	case !isBlock && slices.Contains(blocks, name):
 		return message, fmt.Sprintf("%s is a block: write %s { ... }", name, name)
 	}
+	closest, best := math.MaxInt, ""
 	for _, known := range slices.Concat(keys, blocks) {
-		if levenshtein.Distance(name, known, nil) <= max(1, len(known)/3) {
-			return message, fmt.Sprintf("did you mean %q?", known)
+		if d := levenshtein.Distance(name, known, nil); d < closest {
+			closest, best = d, known
 		}
+	}
+	if best != "" && closest <= max(1, len(best)/2) && closest < 4 {
+		return message, fmt.Sprintf("did you mean %q?", best)
 	}
 	var parts []string
 	if len(keys) > 0 {

@@ -23,6 +23,7 @@ package hclx
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -45,6 +46,8 @@ type Decoder struct {
 	order    []string // file names, as read
 	ctx      *hcl.EvalContext
 	problems []Problem
+	loaded   bool
+	doubled  []string // blocks that may be there once
 }
 
 // Decode reads the files and directories into raw, a pointer to a struct. It never fails: see Err.
@@ -65,6 +68,7 @@ func Decode(paths []string, raw any) *Decoder {
 	if len(d.problems) > 0 {
 		return d
 	}
+	d.loaded = true
 	d.diagnose(gohcl.DecodeBody(merged(parsed), d.ctx, raw), raw)
 	fillDefaults(raw)
 	return d
@@ -87,9 +91,20 @@ func (d *Decoder) Body(body Body, raw any) {
 	fillDefaults(raw)
 }
 
-// Parsed reports whether everything could be read and parsed, so that it makes sense to check values. It says nothing
-// about the values.
-func (d *Decoder) Parsed() bool { return d.files != nil && len(d.problems) == 0 }
+// Loaded reports whether all files could be read and parsed, so that it makes sense to check values: keys and blocks
+// that are missing then are really missing.
+func (d *Decoder) Loaded() bool { return d.loaded }
+
+// Doubled reports whether a block that may be there once is there twice; then it was reported and not decoded.
+func (d *Decoder) Doubled(block string) bool { return slices.Contains(d.doubled, block) }
+
+// Whole is the place for what is missing from the configuration as a whole: its first file.
+func (d *Decoder) Whole() Range {
+	if len(d.order) == 0 {
+		return Range{}
+	}
+	return Range{Filename: d.order[0]}
+}
 
 // Errorf reports a problem at a place. hint says what would be right, and may be empty.
 func (d *Decoder) Errorf(at Range, hint, format string, a ...any) {

@@ -41,6 +41,7 @@ func (d *Decoder) Prefix(what string, t Text) dtab.Prefix {
 	var syntax *dtab.SyntaxError
 	if errors.As(err, &syntax) {
 		at = inside(d.files[at.Filename], at, syntax.Offset)
+		err = expected(syntax)
 	}
 	d.Errorf(at, pathHint(t.Value, "/svc/redis"), "%s is no prefix: %v", what, err)
 	return nil
@@ -143,28 +144,25 @@ func (d *Decoder) within(e hcl.Expression, at *dtab.SyntaxError) Range {
 	case *hclsyntax.LiteralValueExpr:
 		parts = []hclsyntax.Expression{e}
 	}
-	offset := at.Offset
-	for i, part := range parts {
-		lit, ok := part.(*hclsyntax.LiteralValueExpr)
-		if !ok {
-			return e.Range()
-		}
-		v, diags := lit.Value(nil)
-		if diags.HasErrors() {
-			return e.Range()
-		}
-		text := v.AsString()
-		if offset < len(text) || i == len(parts)-1 {
-			// A heredoc that strips indentation leaves the end of each line as it is written.
-			src := lit.SrcRange.SliceBytes(f.Bytes)
-			if !bytes.HasSuffix(src, []byte(text)) {
-				return e.Range()
-			}
-			return inside(f, lit.SrcRange, len(src)-len(text)+offset)
-		}
-		offset -= len(text)
+	if len(parts) != 1 {
+		return e.Range()
 	}
-	return e.Range()
+	lit, ok := parts[0].(*hclsyntax.LiteralValueExpr)
+	if !ok {
+		return e.Range()
+	}
+	// A heredoc may strip indentation, so each line of the value is the end of its line in the file.
+	src := strings.Split(string(lit.SrcRange.SliceBytes(f.Bytes)), "\n")
+	text := strings.Split(at.Input, "\n")
+	n := at.Line() - 1
+	if len(src) != len(text) || !strings.HasSuffix(src[n], text[n]) {
+		return e.Range()
+	}
+	offset := len(src[n]) - len(text[n]) + at.Offset - len(strings.Join(text[:n], "\n"))
+	if n == 0 {
+		return inside(f, lit.SrcRange, offset)
+	}
+	return inside(f, lit.SrcRange, len(strings.Join(src[:n], "\n"))+offset)
 }
 
 // inside is the place of the byte at an offset from the start of r.

@@ -70,7 +70,11 @@ func (p Problem) render(b *strings.Builder) {
 func (p Problem) caret() string {
 	var b strings.Builder
 	chars := []rune(p.Source)
-	for i := 0; i < p.Column-1; i++ {
+	column := p.Column
+	if column > len(chars)+1 {
+		column = 1 // a hidden line is shorter than it was
+	}
+	for i := 0; i < column-1; i++ {
 		if i < len(chars) && chars[i] == '\t' {
 			b.WriteByte('\t')
 		} else {
@@ -78,7 +82,7 @@ func (p Problem) caret() string {
 		}
 	}
 	end := min(p.EndColumn, len(chars)+1)
-	b.WriteString(strings.Repeat("^", max(end-p.Column, 1)))
+	b.WriteString(strings.Repeat("^", max(end-column, 1)))
 	return b.String()
 }
 

@@ -163,7 +163,7 @@ func (d *Decoder) Int(a Attr, low, high int) int {
 	}
 	n := int(f)
 	if n < low || n > high {
-		d.Errorf(Place(a), between(fmt.Sprint(low), fmt.Sprint(high), high == math.MaxInt), "%s cannot be %d", a.Name, n)
+		d.Errorf(Place(a), between(fmt.Sprint(low), fmt.Sprint(high), high >= math.MaxInt32), "%s cannot be %d", a.Name, n)
 		return 0
 	}
 	return n

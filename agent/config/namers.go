@@ -1,0 +1,149 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"argosy/dtab"
+	"argosy/internal/hclx"
+)
+
+// Kinds of namers.
+const (
+	KindConsul = "io.l5d.consul"
+	KindFS     = "io.l5d.fs"
+	KindStatic = "static"
+)
+
+func (l *loader) namers() {
+	mounted := map[string]hclx.Range{}
+	for _, raw := range l.raw.Namers {
+		n, prefix, ok := l.namer(raw)
+		if !ok {
+			continue
+		}
+		at := hclx.Place(prefix)
+		if at.Start.Line == 0 {
+			at = raw.KindRange
+		}
+		n.Prefix = l.mountPoint(prefix)
+		if first, again := mounted[n.Prefix.String()]; again && n.Prefix != nil {
+			l.d.Errorf(at, fmt.Sprintf("give one of them another prefix, such as prefix = %q", n.Prefix.String()+"2"),
+				"a second namer at %s; the first is at %s", n.Prefix, hclx.At(first))
+		}
+		mounted[n.Prefix.String()] = at
+		l.cfg.Namers = append(l.cfg.Namers, n)
+	}
+}
+
+func (l *loader) namer(raw rawNamer) (n Namer, prefix hclx.Attr, ok bool) {
+	d := l.d
+	n.Kind = raw.Kind
+	switch raw.Kind {
+	case KindConsul:
+		var keys rawConsulNamer
+		d.Body(raw.Keys, &keys)
+		n.Consul = &ConsulNamer{
+			IncludeTag:    d.Bool(keys.IncludeTag),
+			UseHealth:     d.Bool(keys.UseHealth),
+			Connect:       d.Bool(keys.Connect),
+			PreferService: d.Bool(keys.PreferService),
+			HoldEmpty:     d.Duration(keys.HoldEmpty, 0, time.Hour),
+		}
+		return n, keys.Prefix, true
+	case KindFS:
+		var keys rawFSNamer
+		d.Body(raw.Keys, &keys)
+		n.FS = &FSNamer{RootDir: l.folder(raw, keys.RootDir)}
+		return n, keys.Prefix, true
+	case KindStatic:
+		var keys rawStaticNamer
+		d.Body(raw.Keys, &keys)
+		n.Static = l.services(raw, keys.Services)
+		return n, keys.Prefix, true
+	}
+	hint := fmt.Sprintf("the kinds are %s, %s and %s", KindConsul, KindFS, KindStatic)
+	if raw.Kind == "consul" || raw.Kind == "fs" {
+		hint = fmt.Sprintf("write namer \"io.l5d.%s\"", raw.Kind)
+	}
+	d.Errorf(raw.KindRange, hint, "unknown kind of namer %q", raw.Kind)
+	return n, nil, false
+}
+
+// mountPoint takes the prefix of a namer, which starts with "/#/".
+func (l *loader) mountPoint(a hclx.Attr) dtab.Path {
+	p := l.d.Path(a)
+	if p == nil {
+		return nil
+	}
+	if len(p) < 2 || p[0] != "#" {
+		l.d.Errorf(hclx.Place(a), fmt.Sprintf("write prefix = %q", "/#"+strings.TrimSuffix(p.String(), "/#")),
+			"prefix %q does not start with /#/ and a name", p)
+		return nil
+	}
+	return p
+}
+
+func (l *loader) folder(raw rawNamer, a hclx.Attr) string {
+	if a == nil {
+		l.d.Errorf(raw.KindRange, `add root_dir = "..."`, "namer %q has no root_dir", raw.Kind)
+		return ""
+	}
+	dir := l.d.String(a)
+	if dir == "" {
+		return ""
+	}
+	if info, err := os.Stat(dir); err != nil {
+		l.d.Errorf(hclx.Place(a), "make the folder, with a file for each service", "root_dir cannot be read: %v", err)
+	} else if !info.IsDir() {
+		l.d.Errorf(hclx.Place(a), "", "root_dir %q is not a folder", dir)
+	}
+	return dir
+}
+
+func (l *loader) services(raw rawNamer, a hclx.Attr) map[string][]string {
+	if a == nil {
+		l.d.Errorf(raw.KindRange, `add services = { redis = ["127.0.0.1:6379"] }`, "namer %q has no services", raw.Kind)
+		return nil
+	}
+	out := map[string][]string{}
+	for _, item := range l.d.Items(a) {
+		service := item.Key.Value
+		if p, err := dtab.ParsePath("/" + service); err != nil || len(p) != 1 {
+			l.d.Errorf(item.Key.Range, "letters, digits and _ : . # $ % - are allowed", "service %q cannot be one element of a path", service)
+			continue
+		}
+		out[service] = []string{}
+		for _, endpoint := range l.d.Texts(item.Value) {
+			if l.endpoint(service, endpoint) {
+				out[service] = append(out[service], endpoint.Value)
+			}
+		}
+	}
+	return out
+}
+
+// endpoint checks "host:port" or "host:port * weight".
+func (l *loader) endpoint(service string, t hclx.Text) bool {
+	address, weight, weighted := strings.Cut(t.Value, "*")
+	address = strings.TrimSpace(address)
+	if l.d.CheckAddress("endpoint of "+service, hclx.Text{Value: address, Range: t.Range}) == "" {
+		return false
+	}
+	if strings.HasPrefix(address, ":") || strings.HasSuffix(address, ":0") {
+		l.d.Errorf(t.Range, `an endpoint needs a host and a port, such as "127.0.0.1:6379"`, "endpoint %q of %s cannot be dialled", address, service)
+		return false
+	}
+	if !weighted {
+		return true
+	}
+	w, err := strconv.ParseFloat(strings.TrimSpace(weight), 64)
+	if err != nil || !(w > 0 && w <= 1e6) {
+		l.d.Errorf(t.Range, `write "127.0.0.1:6379 * 2"; a weight is above 0`, "endpoint %q of %s has no good weight", t.Value, service)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,221 @@
+package config
+
+import "argosy/internal/hclx"
+
+// rawConfig is what stands in the files. Its comments are the reference that operators read.
+type rawConfig struct {
+	// The name of the fleet: in logs, and the Consul service name of listeners that do not give one.
+	Name hclx.Attr `hcl:"name,optional" type:"string" default:"argosy"`
+	// How to log.
+	Log *hclx.LogBlock `hcl:"log,block"`
+	// The HTTP endpoint for operators and Prometheus.
+	Admin *rawAdmin `hcl:"admin,block"`
+	// How to reach Consul.
+	Consul *hclx.ConsulBlock `hcl:"consul,block"`
+	// Where the table comes from that names are looked up in. Required.
+	Dtab *rawDtab `hcl:"dtab,block"`
+	// A catalog that names can end in. The label is its kind; the last one is asked first. Names below `/$/` need none.
+	Namers []rawNamer `hcl:"namer,block"`
+	// A place to accept connections. The label is the listener's name in logs and metrics.
+	Listeners []rawListener `hcl:"listener,block"`
+	// How to dial endpoints. The label is a prefix of names, such as `/svc/redis` or `/#/io.l5d.consul/*/redis`; it is
+	// compared with the name of the listener's destination and with the concrete name it ended in. The first block
+	// that fits applies.
+	Clients []rawClient `hcl:"client,block"`
+	// What all listeners with a register block have in common in Consul's catalog.
+	Register *rawRegister `hcl:"register,block"`
+	// The order of leaving on SIGTERM.
+	Drain *rawDrain `hcl:"drain,block"`
+}
+
+// rawAdmin serves `/metrics`, `/health`, `/v1/connections`, `/v1/routes` and `/v1/drain`.
+type rawAdmin struct {
+	// `host:port` to listen on; port 0 takes a free one.
+	Address hclx.Attr `hcl:"address,optional" type:"address" default:"127.0.0.1:9990"`
+}
+
+// rawDtab needs exactly one source: `consul`, `namerd`, `static` or `file`.
+type rawDtab struct {
+	// Which table, in a store that has several: letters, digits, `-` and `_`.
+	Namespace hclx.Attr `hcl:"namespace,optional" type:"string" default:"default"`
+	// The table itself: entries `/prefix => /path` with `;` between them. Later entries win.
+	Static hclx.Attr `hcl:"static,optional" type:"dtab"`
+	// A file that holds the table. Read at start and at every reload.
+	File hclx.Attr `hcl:"file,optional" type:"file"`
+	// Entries that are appended to the table, and so win over it, in this agent only.
+	Local hclx.Attr `hcl:"local,optional" type:"dtab"`
+	// The table lives in Consul's KV store, and is watched there.
+	Consul *rawDtabConsul `hcl:"consul,block"`
+	// The table lives in a namerd, and is watched there.
+	Namerd *rawDtabNamerd `hcl:"namerd,block"`
+	Range  hclx.Range     `hcl:",def_range"`
+}
+
+// rawDtabConsul is the layout that Namerd has in Consul: one key for each namespace.
+type rawDtabConsul struct {
+	// The folder of the keys.
+	PathPrefix hclx.Attr `hcl:"path_prefix,optional" type:"string" default:"namerd/dtabs"`
+}
+
+// rawDtabNamerd follows the table through the HTTP API of a namerd.
+type rawDtabNamerd struct {
+	// The base URL.
+	Address hclx.Attr `hcl:"address,optional" type:"url" default:"http://127.0.0.1:4180"`
+	// A file that holds a bearer token to send.
+	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
+}
+
+// rawNamer has the keys of its kind.
+type rawNamer struct {
+	Kind      string     `hcl:"kind,label"`
+	KindRange hclx.Range `hcl:"kind,label_range"`
+	Keys      hclx.Body  `hcl:",remain"`
+}
+
+// rawConsulNamer finds healthy instances in Consul's catalog, for names `/<datacenter>/<service>`; `.local` is the
+// Consul agent's own datacenter.
+type rawConsulNamer struct {
+	// Where names of this namer start.
+	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/io.l5d.consul"`
+	// Names have the form `/<datacenter>/<tag>/<service>`.
+	IncludeTag hclx.Attr `hcl:"include_tag,optional" type:"boolean" default:"false"`
+	// Only instances whose health checks pass.
+	UseHealth hclx.Attr `hcl:"use_health_check,optional" type:"boolean" default:"true"`
+	// The Connect-capable endpoints of the service: native ones, or its sidecar proxies.
+	Connect hclx.Attr `hcl:"connect,optional" type:"boolean" default:"false"`
+	// The address the service registered, before that of its node.
+	PreferService hclx.Attr `hcl:"prefer_service_address,optional" type:"boolean" default:"true"`
+	// How long the last good set of instances is kept when suddenly none passes its checks.
+	HoldEmpty hclx.Attr `hcl:"hold_empty,optional" type:"duration" default:"15s"`
+}
+
+// rawFSNamer reads a folder: a name is a file in it, with a line `host port` or `host port * weight` for each
+// endpoint. Changes of the files are followed.
+type rawFSNamer struct {
+	// Where names of this namer start.
+	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/io.l5d.fs"`
+	// The folder. Required.
+	RootDir hclx.Attr `hcl:"root_dir,optional" type:"folder" required:"true"`
+}
+
+// rawStaticNamer has its endpoints written here.
+type rawStaticNamer struct {
+	// Where names of this namer start.
+	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/static"`
+	// Service names, each with its endpoints: `{ redis = ["127.0.0.1:6379", "127.0.0.1:6380 * 2"] }`. Required.
+	Services hclx.Attr `hcl:"services,optional" type:"map of lists of strings" required:"true"`
+}
+
+// rawListener needs either `destination` or an `sni` block.
+type rawListener struct {
+	Name      string     `hcl:"name,label"`
+	NameRange hclx.Range `hcl:"name,label_range"`
+	// `host:port` to listen on; port 0 takes a free one, `:7474` stands for all addresses of the machine. Required.
+	Address hclx.Attr `hcl:"address,optional" type:"address" required:"true"`
+	// Several agents may listen on this port at once; the kernel spreads connections over them.
+	ReusePort hclx.Attr `hcl:"reuse_port,optional" type:"boolean" default:"false"`
+	// The name that all connections go to, such as `/svc/redis`.
+	Destination hclx.Attr `hcl:"destination,optional" type:"path"`
+	// At most so many connections are open at once; more are refused. 0 is no limit.
+	MaxConnections hclx.Attr `hcl:"max_connections,optional" type:"number" default:"0"`
+	// From accepting a connection until one to an endpoint stands, all attempts together.
+	ConnectTimeout hclx.Attr `hcl:"connect_timeout,optional" type:"duration" default:"10s"`
+	// Connections over which nothing moves for so long are closed. 0 is never.
+	IdleTimeout hclx.Attr `hcl:"idle_timeout,optional" type:"duration" default:"0s"`
+	// Take the name from the server name that TLS clients send.
+	SNI *rawSNI `hcl:"sni,block"`
+	// Terminate TLS. Without this block bytes are passed on as they come.
+	TLS *rawServerTLS `hcl:"tls,block"`
+	// Put the listener into Consul's catalog as a service of its own.
+	Register *rawListenerEntry `hcl:"register,block"`
+	Range    hclx.Range        `hcl:",def_range"`
+}
+
+// rawSNI makes a name of the prefix and the lower-cased server name: `db.example` becomes `/sni/db.example`.
+type rawSNI struct {
+	// What stands before the server name.
+	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/sni"`
+	// The name for clients that send none. Without it they are refused.
+	Default hclx.Attr `hcl:"default,optional" type:"path"`
+	// For the client's first message to arrive.
+	Timeout hclx.Attr `hcl:"timeout,optional" type:"duration" default:"3s"`
+}
+
+// rawServerTLS needs either a certificate with its key, or `connect`.
+type rawServerTLS struct {
+	// The certificate chain (PEM). Read again when it changes.
+	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
+	// Its private key (PEM).
+	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
+	// Require client certificates signed by these CA certificates (PEM).
+	ClientCAFile hclx.Attr `hcl:"client_ca_file,optional" type:"file"`
+	// Be this service in Consul Connect: its certificate is shown, and clients must be Connect services that
+	// intentions allow.
+	Connect hclx.Attr  `hcl:"connect,optional" type:"string"`
+	Range   hclx.Range `hcl:",def_range"`
+}
+
+// rawListenerEntry may be empty: `register {}`.
+type rawListenerEntry struct {
+	// The Consul service name. The fleet's name unless set.
+	Service hclx.Attr `hcl:"service,optional" type:"string"`
+	// The port to advertise. The listener's own unless set.
+	Port hclx.Attr `hcl:"port,optional" type:"number"`
+}
+
+// rawClient holds for new connections only.
+type rawClient struct {
+	Prefix      string     `hcl:"prefix,label"`
+	PrefixRange hclx.Range `hcl:"prefix,label_range"`
+	// For one attempt to connect, with its TLS handshake.
+	ConnectTimeout hclx.Attr `hcl:"connect_timeout,optional" type:"duration" default:"1s"`
+	// After a failed attempt, at most so many other endpoints are tried.
+	Retries hclx.Attr `hcl:"retries,optional" type:"number" default:"2"`
+	// Originate TLS. Without this block bytes are passed on as they come.
+	TLS   *rawClientTLS `hcl:"tls,block"`
+	Range hclx.Range    `hcl:",def_range"`
+}
+
+// rawClientTLS needs either `server_name`, or `connect`.
+type rawClientTLS struct {
+	// The name that the endpoint's certificate must have.
+	ServerName hclx.Attr `hcl:"server_name,optional" type:"string"`
+	// The CA certificates (PEM) to check it against. The system's unless set.
+	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
+	// The client certificate (PEM) to show; with `key_file`.
+	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
+	// The private key (PEM) of `cert_file`.
+	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
+	// Be this service in Consul Connect; the endpoint must prove to be the service that was asked for.
+	Connect hclx.Attr  `hcl:"connect,optional" type:"string"`
+	Range   hclx.Range `hcl:",def_range"`
+}
+
+// rawRegister may be left out when a listener's register block is all there is to say.
+type rawRegister struct {
+	// The id of the entries, unique in the whole of Consul; with several listeners their ports are added. Made from
+	// service name, Nomad allocation or host name, and port unless set.
+	ID hclx.Attr `hcl:"id,optional" type:"string"`
+	// Tags.
+	Tags hclx.Attr `hcl:"tags,optional" type:"list of strings"`
+	// Further metadata; `version`, `admin` and `routes` are set by the agent.
+	Meta hclx.Attr `hcl:"meta,optional" type:"map of strings"`
+	// The address to advertise. The listener's unless set; that of the Consul agent where the listener has none.
+	Address hclx.Attr `hcl:"address,optional" type:"string"`
+	// How often Consul asks whether the agent can serve.
+	CheckInterval hclx.Attr `hcl:"check_interval,optional" type:"duration" default:"5s"`
+	// How long Consul waits for the answer.
+	CheckTimeout hclx.Attr `hcl:"check_timeout,optional" type:"duration" default:"2s"`
+	// An entry that is critical for so long is removed by Consul, which takes a minute at least.
+	DeregisterAfter hclx.Attr  `hcl:"deregister_after,optional" type:"duration" default:"10m"`
+	Range           hclx.Range `hcl:",def_range"`
+}
+
+// rawDrain is what happens on SIGTERM: leave the catalog, go on accepting for `propagation`, stop accepting, wait at
+// most `timeout` for open connections, close what is left. A Nomad job's `kill_timeout` has to be longer than both together.
+type rawDrain struct {
+	// How long connections are still accepted after leaving the catalog. `3s` unless set, `0s` for agents that register nothing.
+	Propagation hclx.Attr `hcl:"propagation,optional" type:"duration"`
+	// How long open connections may then go on.
+	Timeout hclx.Attr `hcl:"timeout,optional" type:"duration" default:"30s"`
+}

@@ -1,0 +1,6 @@
+dtab { static = "" }
+dtab { static = "" }
+listener "a" {
+  address     = "127.0.0.1:7474"
+  destination = "/svc/a"
+}

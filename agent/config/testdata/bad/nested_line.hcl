@@ -1,0 +1,1 @@
+dtab { namerd { address = "127.0.0.1:4180" } }

@@ -1,0 +1,6 @@
+consul {
+  token = <<EOT
+very-secret ${ENV}
+EOT
+}
+admin { adress = "x" }

@@ -1,0 +1,2 @@
+listener "a" {
+  address = "127.0.0.1:7474"
