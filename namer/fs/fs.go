@@ -61,10 +61,10 @@ func fileName(element string) bool {
 func (n *Namer) Peek(prefix, key dtab.Path) (namer.Answer, bool) {
 	l := n.look(key, look{})
 	switch {
-	case l.err != nil:
-		return namer.Answer{}, false
 	case l.missing:
 		return namer.NoAnswer(), true
+	case !l.plain():
+		return namer.Answer{}, false
 	}
 	targets, err := parse(l.text)
 	if err != nil {
