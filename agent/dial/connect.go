@@ -61,7 +61,7 @@ func Connect(
 			lease.Connected()
 			return conn, lease, nil
 		}
-		if errors.Is(context.Cause(ctx), context.Canceled) {
+		if errors.Is(ctx.Err(), context.Canceled) {
 			lease.Done() // not the endpoint's fault
 			return nil, nil, err
 		}

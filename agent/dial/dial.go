@@ -9,7 +9,6 @@ package dial
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -137,15 +136,8 @@ func Reason(err error) string {
 }
 
 // Reasons are all that Reason can return.
-func Reasons() []string { return []string{"refused", "timeout", "unreachable", "tls", "denied", "other"} }
-
-// Named returns the TLS part of a policy for servers that prove a host name. A nil roots stands for the system's.
-func Named(serverName string, roots *x509.CertPool, certificate func() (*tls.Certificate, error)) func(namer.Endpoint) (*tls.Config, error) {
-	config := &tls.Config{ServerName: serverName, RootCAs: roots, MinVersion: tls.VersionTLS12}
-	if certificate != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate() }
-	}
-	return func(namer.Endpoint) (*tls.Config, error) { return config, nil }
+func Reasons() []string {
+	return []string{"refused", "timeout", "unreachable", "tls", "denied", "other"}
 }
 
 // ByIdentity returns the TLS part of a policy for Connect services: the endpoint has to prove the service that was asked

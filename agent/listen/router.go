@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"argosy/agent/identity"
 	"argosy/agent/outcome"
 	"argosy/dtab"
 )
@@ -68,9 +69,8 @@ func (r *Router) terminate(ctx context.Context, c net.Conn) (*Inbound, error) {
 
 // handshakeError gives a failed handshake of a client its outcome.
 func handshakeError(ctx context.Context, err error) error {
-	var denied interface{ Denied() bool }
 	switch {
-	case errors.As(err, &denied) && denied.Denied():
+	case errors.Is(err, identity.ErrDenied):
 		return outcome.Errorf(outcome.Denied, "client refused: %w", err)
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
 		// Also what a port scan or a TCP health check looks like.

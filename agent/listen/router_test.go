@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"argosy/agent/identity"
 	"argosy/agent/outcome"
 	"argosy/agent/relay/relaytest"
 	"argosy/dtab"
@@ -166,7 +168,7 @@ func TestTerminate(t *testing.T) {
 	refusing := server.Clone()
 	refusing.ClientAuth = tls.RequireAnyClientCert
 	denying := server.Clone()
-	denying.VerifyConnection = func(tls.ConnectionState) error { return deniedError{} }
+	denying.VerifyConnection = func(tls.ConnectionState) error { return fmt.Errorf("%w: web to db", identity.ErrDenied) }
 	cases := []struct {
 		name    string
 		router  Router
@@ -220,11 +222,6 @@ func TestTerminate(t *testing.T) {
 		})
 	}
 }
-
-type deniedError struct{}
-
-func (deniedError) Error() string { return "no intention allows it" }
-func (deniedError) Denied() bool  { return true }
 
 // FuzzPeek: whatever comes, the peek ends, and returns what it has read.
 func FuzzPeek(f *testing.F) {
