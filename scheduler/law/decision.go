@@ -60,6 +60,8 @@ const (
 	Stopped          Reason = "stopped"
 	Backoff          Reason = "backoff" // calls have failed
 	Unscalable       Reason = "unscalable"
+	Conflict         Reason = "conflict"     // somebody else changed the count at the same time
+	ScaleFailed      Reason = "scale_failed" // the call has failed
 )
 
 // BadData reports whether the reason is a metric that says nothing at all.
@@ -74,7 +76,7 @@ func (r Reason) BadData() bool {
 // Trouble reports whether an operator should hear of a hold with this reason without asking.
 func (r Reason) Trouble() bool {
 	switch r {
-	case Partial, StatusUnknown, DeploymentFailed, Stopped, Backoff, Unscalable:
+	case Partial, StatusUnknown, DeploymentFailed, Stopped, Backoff, Unscalable, ScaleFailed:
 		return true
 	}
 	return r.BadData()
@@ -91,6 +93,11 @@ type Decision struct {
 	Want    int       `json:"want"` // the count to have now: Current when holding
 	Wish    int       `json:"wish"` // the count that the load asks for, within the bounds, were nothing in the way
 	Terms   Terms     `json:"terms"`
+}
+
+// Refused is the decision after the target has refused it: nothing changes, for the given reason.
+func (d Decision) Refused(r Reason, why string) Decision {
+	return d.hold(r, "%s; the wish for %d is kept", why, d.Want)
 }
 
 // Terms are what a decision was computed from.
