@@ -1,0 +1,185 @@
+package namerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"argosy/dtab"
+	"argosy/namerd/store"
+)
+
+// maxBody is the largest body that is read, in bytes: about what Namerd takes.
+const maxBody = 5 << 20
+
+// list answers /api/1/dtabs, for every method as Namerd does.
+func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	if isTrue(parameter(r, "watch")) && r.Method != http.MethodHead {
+		s.watchNames(w, r)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	names, err := s.store.List(ctx)
+	if err != nil {
+		s.failed(w, r, "", err)
+		return
+	}
+	reply(w, http.StatusOK, typeJSON, namesDocument(names))
+}
+
+// namespace answers /api/1/dtabs/<ns>.
+func (s *Server) namespace(w http.ResponseWriter, r *http.Request, ns string) {
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	switch r.Method {
+	case http.MethodGet:
+		if isTrue(parameter(r, "watch")) {
+			s.watchTable(w, r, ns)
+			return
+		}
+		s.get(ctx, w, r, ns)
+	case http.MethodHead:
+		s.get(ctx, w, r, ns)
+	case http.MethodPost:
+		s.create(ctx, w, r, ns)
+	case http.MethodPut:
+		s.put(ctx, w, r, ns)
+	case http.MethodDelete:
+		s.delete(ctx, w, r, ns)
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
+	entry, err := s.store.Get(ctx, ns)
+	if err != nil {
+		s.failed(w, r, ns, err)
+		return
+	}
+	w.Header()["ETag"] = []string{etag(entry.Version)} // not canonicalized to Etag
+	if r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	contentType := accepted(r)
+	reply(w, http.StatusOK, contentType, document(contentType, entry.Dtab))
+}
+
+func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
+	if s.refused(w) {
+		return
+	}
+	body, ok := readBody(w, r)
+	if !ok {
+		return
+	}
+	table, err := decode(r, body)
+	switch {
+	case errors.Is(err, errNullEntry):
+		replyText(w, http.StatusBadRequest, fmt.Sprintf("The dtab contains invalid dentries: %s", body))
+		return
+	case err != nil:
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	s.done(w, r, ns, "create", table, s.store.Create(ctx, ns, table))
+}
+
+func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
+	if s.refused(w) {
+		return
+	}
+	body, ok := readBody(w, r)
+	if !ok {
+		return
+	}
+	table, err := decode(r, body)
+	var syntax *dtab.SyntaxError
+	switch {
+	case errors.Is(err, errContentType):
+		replyText(w, http.StatusBadRequest, fmt.Sprintf("Invalid Content-Type \"%s\". ", r.Header.Get("Content-Type")))
+		return
+	case errors.As(err, &syntax) && !isJSON(r):
+		replyText(w, http.StatusBadRequest, syntax.Error())
+		return
+	case err != nil:
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	conditions, conditional := r.Header["If-Match"]
+	if !conditional {
+		s.done(w, r, ns, "put", table, s.store.Put(ctx, ns, table))
+		return
+	}
+	version, err := decodeVersion(conditions[0])
+	if err != nil { // it can match nothing, as a weak ETag must not
+		s.failed(w, r, ns, store.ErrVersion)
+		return
+	}
+	s.done(w, r, ns, "update", table, s.store.Update(ctx, ns, table, version))
+}
+
+func (s *Server) delete(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
+	if !s.refused(w) {
+		s.done(w, r, ns, "delete", nil, s.store.Delete(ctx, ns))
+	}
+}
+
+// refused answers 403 where nothing may be changed.
+func (s *Server) refused(w http.ResponseWriter) bool {
+	if s.readOnly {
+		replyText(w, http.StatusForbidden, "this namerd is read-only")
+	}
+	return s.readOnly
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		replyText(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a dtab has at most %d bytes", maxBody))
+	case err != nil:
+		w.WriteHeader(http.StatusBadRequest)
+	}
+	return body, err == nil
+}
+
+// done answers a change.
+func (s *Server) done(w http.ResponseWriter, r *http.Request, ns, action string, table dtab.Dtab, err error) {
+	if err != nil {
+		s.failed(w, r, ns, err)
+		return
+	}
+	s.logger.Info("dtab changed", "namespace", ns, "action", action, "entries", len(table), "by", r.RemoteAddr)
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// failed answers what the store has refused.
+func (s *Server) failed(w http.ResponseWriter, r *http.Request, ns string, err error) {
+	switch {
+	case errors.Is(err, store.ErrMissing):
+		w.WriteHeader(http.StatusNotFound)
+	case errors.Is(err, store.ErrExists):
+		w.WriteHeader(http.StatusConflict)
+	case errors.Is(err, store.ErrVersion):
+		w.WriteHeader(http.StatusPreconditionFailed)
+	case errors.Is(err, store.ErrReadOnly):
+		replyText(w, http.StatusForbidden, err.Error())
+	case errors.Is(err, store.ErrName):
+		replyText(w, http.StatusBadRequest, err.Error())
+	default:
+		s.logger.Warn("request failed", "method", r.Method, "namespace", ns, "error", err)
+		if r.Context().Err() == nil {
+			replyText(w, http.StatusInternalServerError, err.Error())
+		}
+	}
+}

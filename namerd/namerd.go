@@ -1,0 +1,179 @@
+// Package namerd serves Dtab namespaces over the HTTP API of Namerd 1.x, from any store.Store.
+//
+// It answers below /api/1/dtabs, the way Namerd does: the same routes, formats, versions (bare base64 ETags) and
+// statuses, and streams of JSON documents with ?watch=true. What Namerd answers with 500 because a client sent something
+// malformed is 400 or 412 here. Two things are added. A namespace that is deleted, or not there yet, is silent in
+// Namerd's streams; with &absent=true it is the document null. And GET /health and GET /metrics are for operators.
+package namerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"argosy/namerd/store"
+)
+
+const (
+	storeTimeout  = 10 * time.Second // for one answer of the store
+	writeTimeout  = 30 * time.Second // for one message to a reader, so that a stuck one does not stay for ever
+	shutdownGrace = 10 * time.Second // for requests under way when the server is told to stop
+)
+
+// Options has what a server needs besides its store. All may be left out.
+type Options struct {
+	Logger     hclog.Logger
+	Registerer prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
+	ReadOnly   bool                  // refuse to change anything
+	// NamesInterval is how often the store is asked for its names while somebody watches them; a second unless set.
+	NamesInterval time.Duration
+}
+
+// Server is the HTTP API over one store. Its methods may be called from any goroutine.
+type Server struct {
+	store    store.Store
+	logger   hclog.Logger
+	readOnly bool
+	metrics  *metrics
+	scrape   http.Handler
+
+	tables *shared[store.Observation] // by namespace
+	names  *shared[nameList]          // by ""
+	poke   chan struct{}              // the names have changed
+
+	stopping context.Context // ends the streams
+	stop     context.CancelFunc
+	closing  sync.Once
+}
+
+// NewServer makes a server. Close ends the goroutines that watch the store.
+func NewServer(s store.Store, o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Registerer == nil {
+		o.Registerer = prometheus.NewRegistry()
+	}
+	if o.NamesInterval <= 0 {
+		o.NamesInterval = time.Second
+	}
+	srv := &Server{store: s, logger: o.Logger, readOnly: o.ReadOnly, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
+	srv.stopping, srv.stop = context.WithCancel(context.Background())
+	srv.tables = newShared(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
+		s.Observe(ctx, ns, set)
+	})
+	srv.names = newShared(srv.stopping, nameList{}, nameList.equal, func(ctx context.Context, _ string, set func(nameList)) {
+		srv.pollNames(ctx, o.NamesInterval, set)
+	})
+	srv.metrics = newMetrics(o.Registerer, srv.countNamespaces)
+	if g, ok := o.Registerer.(prometheus.Gatherer); ok {
+		srv.scrape = promhttp.HandlerFor(g, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	}
+	return srv
+}
+
+// Close ends all streams and waits for what watches the store. The handler must not be used afterwards.
+func (s *Server) Close() {
+	s.closing.Do(s.stop)
+	s.tables.wait()
+	s.names.wait()
+}
+
+// Run serves on l until ctx ends; then it ends the streams, finishes the requests under way and returns nil. It owns l,
+// and closes the server.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	defer s.Close()
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	s.logger.Info("serving dtabs", "address", l.Addr().String(), "read_only", s.readOnly)
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve the dtab API on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.closing.Do(s.stop)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.logger.Warn("requests still under way were cut off", "after", shutdownGrace)
+		err = server.Close()
+	}
+	<-failed // it is http.ErrServerClosed
+	return err
+}
+
+// Handler answers all requests. It routes by itself: http.ServeMux would decode, clean and redirect paths.
+func (s *Server) Handler() http.Handler {
+	return s.metrics.count(func(w http.ResponseWriter, r *http.Request) string {
+		path := rawPath(r)
+		switch {
+		case path == dtabsPath || path == dtabsPath+"/":
+			s.list(w, r)
+			return "dtabs"
+		case strings.HasPrefix(path, dtabsPath+"/"):
+			s.namespace(w, r, strings.TrimPrefix(path, dtabsPath+"/"))
+			return "dtab"
+		case path == "/health" && isRead(r):
+			s.health(w, r)
+			return "health"
+		case path == "/metrics" && isRead(r):
+			s.scrape.ServeHTTP(w, r)
+			return "metrics"
+		}
+		w.WriteHeader(http.StatusNotFound)
+		return "other"
+	})
+}
+
+const dtabsPath = "/api/1/dtabs"
+
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// rawPath is the path as it was sent, not decoded.
+func rawPath(r *http.Request) string {
+	if !strings.HasPrefix(r.RequestURI, "/") {
+		return r.URL.EscapedPath()
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return path
+}
+
+// health tells whether the store answers.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	names, err := s.store.List(ctx)
+	if err != nil {
+		reply(w, http.StatusServiceUnavailable, typeJSON, jsonLine(map[string]any{"status": "failing", "reason": err.Error()}))
+		return
+	}
+	reply(w, http.StatusOK, typeJSON, jsonLine(map[string]any{"status": "ok", "namespaces": len(names)}))
+}
+
+// countNamespaces is for the metrics; -1 says that the store does not answer.
+func (s *Server) countNamespaces() float64 {
+	ctx, cancel := context.WithTimeout(s.stopping, 2*time.Second)
+	defer cancel()
+	names, err := s.store.List(ctx)
+	if err != nil {
+		return -1
+	}
+	return float64(len(names))
+}
