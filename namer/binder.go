@@ -2,6 +2,7 @@ package namer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -61,7 +62,7 @@ func (b *binder) step() {
 	} else {
 		binding = bindingOf(o)
 		b.good = nil
-		if o.status == OK {
+		if o.status == OK && hasLeaf(o.tree) {
 			b.good = &o.tree
 		}
 	}
@@ -117,6 +118,11 @@ func (b *binder) ask(id string, mount int, key dtab.Path, used map[string]*looku
 	used[id] = l
 	s := watch.Read(&b.read, watch.Reader[stamped](l.cell))
 	return asked{Answer: s.Answer, since: s.since, from: l}
+}
+
+// hasLeaf reports whether a tree is worth keeping. Being nothing is not: then better wait, or say what is wrong.
+func hasLeaf(t dtab.Tree[found]) bool {
+	return t.Kind == dtab.Leaf || slices.ContainsFunc(t.Branches, func(b dtab.Branch[found]) bool { return hasLeaf(b.Tree) })
 }
 
 func bindingOf(o outcome) Binding {

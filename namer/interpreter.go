@@ -115,8 +115,8 @@ func NewInterpreter(opts Options) *Interpreter {
 }
 
 // Bind returns what name stands for, live until ctx ends; after that the last value stays. It does not block: what is
-// not known yet is Pending. Equal bindings wake nobody. Once a name is bound it stays so: when it cannot be bound any
-// more, the last good tree is kept, see Binding.Err.
+// not known yet is Pending. Equal bindings wake nobody. Once a name is bound to endpoints it stays so: when it
+// cannot be bound any more, the last good tree is kept, see Binding.Err.
 func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[Binding] {
 	return in.BindTree(ctx, dtab.LeafOf(name.Concat()))
 }

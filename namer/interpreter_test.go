@@ -149,9 +149,16 @@ func TestAlternativesAreWatchedWhileNeeded(t *testing.T) {
 			t.Errorf("b was opened %d times", n)
 		}
 		cancel()
-		synctest.Wait()
 		watching("a")
-		time.Sleep(5*time.Second + time.Millisecond)
+		time.Sleep(4 * time.Second)
+		ctx, cancel = context.WithCancel(t.Context())
+		r.in.Bind(ctx, dtab.MustParsePath("/svc"))
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		time.Sleep(4 * time.Second) // counted from the last use, not from the one before
+		watching("a")
+		time.Sleep(time.Second + time.Millisecond)
 		watching()
 	})
 }
@@ -171,6 +178,16 @@ func TestNamesShareWatches(t *testing.T) {
 		}
 		if n := r.m.Opened("a"); n != 1 {
 			t.Errorf("opened %d times", n)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		again := r.in.Bind(ctx, dtab.MustParsePath("/else2"))
+		r.set("/else2 => /#/m/b & /#/m/b/x & /#/m/b")
+		r.want(again, "pending")
+		cancel()
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		if got := r.m.Watching(); slices.Contains(got, "b") {
+			t.Error("a watch that was used thrice by one name outlives it")
 		}
 	})
 }
@@ -354,7 +371,14 @@ func TestLastGoodStays(t *testing.T) {
 		r.set("/svc => !") // this is an answer
 		r.want(b, "!")
 		r.set("/svc => /svc")
-		r.want(b, "! stale")
+		r.want(b, "failed") // nothing is not worth keeping
+		r.set("/svc => /#/m/c")
+		r.want(b, "pending")
+		r.set("/svc => ~")
+		time.Sleep(time.Minute)
+		if got := r.m.Watching(); len(got) > 0 {
+			t.Errorf("still watching %v", got)
+		}
 	})
 }
 
@@ -366,6 +390,19 @@ func TestFirstFailureIsOne(t *testing.T) {
 		v, _ := b.Load()
 		if want := "Unknown namer: nope for path: /$/nope/x/y"; v.Err.Error() != want {
 			t.Errorf("got %v, want %s", v.Err, want)
+		}
+	})
+}
+
+func TestFirstErrorOfAUnionCounts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, "/svc => /#/m/a & /#/m/b & /#/m/c", nil)
+		r.m.Fail("b", errors.New("first"))
+		r.m.Fail("c", errors.New("second"))
+		b := r.bind("/svc")
+		r.want(b, "failed")
+		if v, _ := b.Load(); v.Err.Error() != "first" {
+			t.Errorf("got %v", v.Err)
 		}
 	})
 }
