@@ -1,0 +1,189 @@
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/internal/watch"
+	"argosy/namer"
+)
+
+// Connect is the identity of a Consul Connect service. Nothing has to be registered for it: whoever may write the
+// service gets its certificate. It is refused to all before Consul has first given a certificate, the roots and the
+// intentions; afterwards what is known stays in force for as long as Consul cannot be reached.
+type Connect struct {
+	client  *api.Client
+	service string
+	logger  hclog.Logger
+	metrics *metrics
+
+	leaf    *watch.Cell[*leaf]  // nil: none yet
+	trust   *watch.Cell[*trust] // nil: none yet
+	rules   *watch.Cell[rules]
+	changed *watch.Cell[uint64]
+	ask     chan struct{} // of one: the default action is to be asked for
+}
+
+// NewConnect makes the identity of a service, whose name must be in lower case as names are in intentions. Run brings
+// it to life. Several may share a registry; reg may be nil.
+func NewConnect(client *api.Client, service string, logger hclog.Logger, reg prometheus.Registerer) *Connect {
+	return &Connect{
+		client:  client,
+		service: service,
+		logger:  logger.With("identity", service),
+		metrics: newMetrics(reg),
+		leaf:    watch.New(nil, (*leaf).equal),
+		trust:   watch.New(nil, (*trust).equal),
+		rules:   watch.New(rules{}, rules.equal),
+		changed: watch.New(uint64(0), nil),
+		ask:     make(chan struct{}, 1),
+	}
+}
+
+// Name returns the service's name.
+func (c *Connect) Name() string { return c.service }
+
+// Run keeps certificate, roots and intentions live until ctx ends, by one blocking query each.
+func (c *Connect) Run(ctx context.Context) error {
+	if !validService(c.service) {
+		return fmt.Errorf("connect identity %q: a service name has only lower-case letters, digits, - and _", c.service)
+	}
+	var wg sync.WaitGroup
+	for _, f := range []func(context.Context){c.watchLeaf, c.renewLeaf, c.watchRoots, c.watchIntentions, c.learnDefault} {
+		wg.Go(func() { f(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// validService keeps to the names that look the same in a certificate, an intention and a request.
+func validService(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return name != ""
+}
+
+// Ready implements Identity.
+func (c *Connect) Ready() error {
+	if _, err := c.certificate(); err != nil {
+		return err
+	}
+	switch {
+	case c.trust.Value() == nil:
+		return fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
+	case !c.rules.Value().complete():
+		return fmt.Errorf("%w: %s: no intentions from Consul yet", ErrNotReady, c.service)
+	}
+	return nil
+}
+
+// certificate returns the newest certificate, if it is valid now.
+func (c *Connect) certificate() (*tls.Certificate, error) {
+	l := c.leaf.Value()
+	if l == nil {
+		return nil, fmt.Errorf("%w: %s: no certificate from Consul yet", ErrNotReady, c.service)
+	}
+	if err := validNow(l.cert.Leaf); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.service, err)
+	}
+	return l.cert, nil
+}
+
+// Server implements Identity. Clients must be Connect services that the intentions allow.
+func (c *Connect) Server() *tls.Config {
+	t := base()
+	t.ClientAuth = tls.RequireAnyClientCert
+	t.SessionTicketsDisabled = true
+	t.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if err := c.Ready(); err != nil {
+			return nil, err
+		}
+		return c.certificate()
+	}
+	t.VerifyConnection = func(s tls.ConnectionState) error {
+		err := c.Authorize(s)
+		if err != nil {
+			c.metrics.refused.WithLabelValues(c.service).Inc()
+		}
+		return err
+	}
+	return t
+}
+
+// Authorize says whether the client of an accepted connection may be connected now. For connections that are open
+// already it is worth asking again whenever Changed has: Consul's intentions say nothing about them by themselves.
+func (c *Connect) Authorize(s tls.ConnectionState) error {
+	source, err := c.peer(s, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return err
+	}
+	if allow, why := c.rules.Value().decide(source); !allow {
+		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
+	}
+	return nil
+}
+
+// Changed is a number that grows whenever roots or intentions have changed, so that Authorize may say something else.
+func (c *Connect) Changed() watch.Reader[uint64] { return c.changed }
+
+// peer verifies whose certificate the peer has.
+func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage) (ID, error) {
+	t := c.trust.Value()
+	if t == nil {
+		return ID{}, fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
+	}
+	if err := verifyChain(s.PeerCertificates, t.pool, usage, ""); err != nil {
+		return ID{}, err
+	}
+	id, err := certificateID(s.PeerCertificates[0])
+	if err != nil {
+		return ID{}, err
+	}
+	if id.TrustDomain != t.domain {
+		return ID{}, fmt.Errorf("%w: %s is not of our trust domain %s", ErrPeer, id, t.domain)
+	}
+	return id, nil
+}
+
+// Client implements Identity. The server must prove to be expect, in this trust domain and the default namespace.
+func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
+	if expect.Service == "" || expect.Datacenter == "" {
+		return nil, fmt.Errorf("connect as %s: the endpoint does not offer Connect", c.service)
+	}
+	if _, err := c.certificate(); err != nil {
+		return nil, err
+	}
+	t := c.trust.Value()
+	if t == nil {
+		return nil, fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
+	}
+	config := base()
+	// What Envoy sends: mesh gateways route by it.
+	config.ServerName = expect.Service + "." + defaultNamespace + "." + expect.Datacenter + ".internal." + t.domain
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate() }
+	config.InsecureSkipVerify = true // the certificate has no DNS name; all is verified below
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		id, err := c.peer(s, x509.ExtKeyUsageServerAuth)
+		if err != nil {
+			return err
+		}
+		want := ID{TrustDomain: id.TrustDomain, Namespace: defaultNamespace, Datacenter: expect.Datacenter, Service: expect.Service}
+		if id != want {
+			return fmt.Errorf("%w: it is %s, not %s", ErrPeer, id, want)
+		}
+		return nil
+	}
+	return config, nil
+}

@@ -1,0 +1,115 @@
+// Package identity is who an agent is to its peers, and whom it trusts: a Consul Connect service whose certificate,
+// roots and intentions are kept live, or certificates from files that are read again when they change.
+//
+// Peers are checked in tls.Config.VerifyConnection, which crypto/tls also calls for resumed sessions, and servers hand
+// out no session tickets: VerifyPeerCertificate alone would let a client in that was denied after it got a ticket.
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"argosy/namer"
+)
+
+// Why a handshake was refused. errors.Is tells them apart, on the side that refused; the other side sees an alert.
+var (
+	// ErrDenied: the peer is who it says, and may not connect.
+	ErrDenied = errors.New("denied")
+	// ErrPeer: the peer did not prove that it is anybody we know, or the one we wanted.
+	ErrPeer = errors.New("peer's certificate is not accepted")
+	// ErrNotReady: we have no valid certificate, no roots, or no rules yet.
+	ErrNotReady = errors.New("identity is not ready")
+)
+
+// Identity is one end of TLS connections. Its methods may be called from any goroutine.
+type Identity interface {
+	// Run keeps the identity live until ctx ends; then it returns nil. Errors on the way are logged and retried, and
+	// what is known stays in use.
+	Run(ctx context.Context) error
+	// Ready returns nil when connections can be accepted and made, and else an ErrNotReady that says what is missing.
+	Ready() error
+	// Server is the configuration for accepting connections: it always uses the newest certificate and rules, offers no
+	// ALPN protocol and no session tickets. Handshakes fail while the identity is not ready.
+	Server() *tls.Config
+	// Client is the configuration for a connection to the service expect, whose identity the server must prove.
+	Client(expect namer.ConnectID) (*tls.Config, error)
+	// Name is the service's name, or what the certificate says.
+	Name() string
+}
+
+// PeerName names the peer of a connection for logs: its Connect service, else its SPIFFE id, its common name or its
+// first DNS name. It is empty for a peer without a certificate. It does not verify anything.
+func PeerName(s tls.ConnectionState) string {
+	if len(s.PeerCertificates) == 0 {
+		return ""
+	}
+	return certificateName(s.PeerCertificates[0])
+}
+
+func certificateName(c *x509.Certificate) string {
+	for _, u := range c.URIs {
+		if id, err := parseID(u); err == nil {
+			return id.Service
+		}
+		if u.Scheme == "spiffe" {
+			return u.String()
+		}
+	}
+	if c.Subject.CommonName != "" {
+		return c.Subject.CommonName
+	}
+	if len(c.DNSNames) > 0 {
+		return c.DNSNames[0]
+	}
+	return ""
+}
+
+// base is what all configurations have in common. Of TLS 1.2 it takes the suites with forward secrecy and
+// authenticated encryption, as Connect's own proxies do; TLS 1.3 has no others.
+func base() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+	}
+}
+
+// verifyChain checks that certs, as a peer sent them, lead from its own certificate to a root, and that it may be used
+// as usage. What the peer sent beyond its own certificate may help: after a rotation Connect's leaves come with the new
+// root signed by the old one. dnsName is checked unless it is empty.
+func verifyChain(certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, dnsName string) error {
+	if len(certs) == 0 {
+		return fmt.Errorf("%w: it sent none", ErrPeer)
+	}
+	between := x509.NewCertPool()
+	for _, c := range certs[1:] {
+		between.AddCert(c)
+	}
+	_, err := certs[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}, DNSName: dnsName,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrPeer, err)
+	}
+	return nil
+}
+
+// validNow returns an error for a certificate that has ended or not begun.
+func validNow(c *x509.Certificate) error {
+	switch now := time.Now(); {
+	case now.After(c.NotAfter):
+		return fmt.Errorf("%w: certificate ended at %s", ErrNotReady, c.NotAfter.Format(time.RFC3339))
+	case now.Before(c.NotBefore):
+		return fmt.Errorf("%w: certificate begins at %s", ErrNotReady, c.NotBefore.Format(time.RFC3339))
+	}
+	return nil
+}

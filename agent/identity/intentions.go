@@ -1,0 +1,99 @@
+package identity
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/consul/api"
+)
+
+// rules are the intentions of one destination, and what holds where none applies. A value is never changed.
+type rules struct {
+	known bool
+	list  []rule
+
+	// The default is not among the intentions, and has to be found out by asking.
+	defaultKnown bool
+	defaultAllow bool
+}
+
+// rule is one intention, as far as a TCP proxy is concerned.
+type rule struct {
+	source     string // or "*"
+	allow      bool
+	precedence int
+	http       bool // it has L7 permissions, which can only be enforced by denying
+}
+
+func (r rule) String() string {
+	action := "deny"
+	if r.allow {
+		action = "allow"
+	}
+	s := fmt.Sprintf("intention %s %s (precedence %d)", action, r.source, r.precedence)
+	if r.http {
+		s += " with L7 permissions, which cannot be enforced on TCP"
+	}
+	return s
+}
+
+// compile takes from a match answer what applies to sources of this cluster, in the order in which the first that
+// applies decides.
+func compile(intentions []*api.Intention) []rule {
+	var list []rule
+	for _, i := range intentions {
+		if i == nil || i.SourcePeer != "" || i.SourceSamenessGroup != "" || i.SourceType != "" && i.SourceType != api.IntentionSourceConsul {
+			continue
+		}
+		if ns := i.SourceNS; ns != "" && ns != defaultNamespace && ns != "*" {
+			continue
+		}
+		if ap := i.SourcePartition; ap != "" && ap != defaultNamespace {
+			continue
+		}
+		http := len(i.Permissions) > 0
+		list = append(list, rule{i.SourceName, i.Action == api.IntentionActionAllow && !http, i.Precedence, http})
+	}
+	slices.SortStableFunc(list, func(a, b rule) int { return b.precedence - a.precedence })
+	return list
+}
+
+func (r rules) equal(o rules) bool {
+	return r.known == o.known && r.defaultKnown == o.defaultKnown && r.defaultAllow == o.defaultAllow && slices.Equal(r.list, o.list)
+}
+
+// first returns the rule that decides about a source, if there is one. Names are compared exactly, as Consul does.
+func (r rules) first(source string) (rule, bool) {
+	for _, x := range r.list {
+		if x.source == source || x.source == "*" {
+			return x, true
+		}
+	}
+	return rule{}, false
+}
+
+// complete reports whether there is a decision about every source.
+func (r rules) complete() bool {
+	_, everybody := r.first(probe)
+	return r.known && (everybody || r.defaultKnown)
+}
+
+// decide says whether a source may connect, and why. What is not known is refused.
+func (r rules) decide(source ID) (allow bool, why string) {
+	if source.Namespace != defaultNamespace || source.Partition != "" {
+		return false, "it is of another namespace or partition"
+	}
+	if !r.known {
+		return false, "the intentions are not known yet"
+	}
+	if x, ok := r.first(source.Service); ok {
+		return x.allow, x.String()
+	}
+	if !r.defaultKnown {
+		return false, "no intention applies, and the default is not known yet"
+	}
+	if r.defaultAllow {
+		return true, "allowed by default"
+	}
+	return false, "no intention applies, and the default is to deny"
+}
