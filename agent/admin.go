@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"argosy/agent/balance"
+	"argosy/dtab"
+	"argosy/namer"
+)
+
+// adminServer is the HTTP endpoint for operators and Prometheus.
+type adminServer struct {
+	listener net.Listener
+	server   *http.Server
+	running  sync.WaitGroup
+	logger   hclog.Logger
+}
+
+func newAdminServer(address string, h http.Handler, logger hclog.Logger) (*adminServer, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Err != nil {
+			err = op.Err
+		}
+		return nil, fmt.Errorf("admin: listening on %s: %w", address, err)
+	}
+	return &adminServer{
+		listener: l, logger: logger.Named("admin"),
+		server: &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute},
+	}, nil
+}
+
+func (s *adminServer) address() string { return s.listener.Addr().String() }
+
+func (s *adminServer) start() {
+	s.running.Go(func() {
+		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.logger.Error("admin endpoint ended", "error", err)
+		}
+	})
+}
+
+// stop lets answers that are on their way finish, for a moment.
+func (s *adminServer) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if s.server.Shutdown(ctx) != nil {
+		s.server.Close()
+	}
+	s.listener.Close()
+	s.running.Wait()
+}
+
+// handler serves the admin API.
+func (a *Agent) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.deps.Registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /health", a.serveHealth)
+	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.connections()) })
+	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.routes()) })
+	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
+		a.Drain()
+		_, open := a.census.empty()
+		answer(w, http.StatusAccepted, map[string]any{"draining": true, "connections": open})
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	e.Encode(v)
+}
+
+// Health is the answer of /health.
+type Health struct {
+	Status  string   `json:"status"` // ok, starting, not ready or draining
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+func (a *Agent) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	h := a.Health()
+	status := http.StatusOK
+	if h.Status != "ok" {
+		status = http.StatusServiceUnavailable
+	}
+	answer(w, status, h)
+}
+
+// ConnectionInfo is one live connection as /v1/connections shows it.
+type ConnectionInfo struct {
+	ID         uint64    `json:"id"`
+	Listener   string    `json:"listener"`
+	Client     string    `json:"client"`
+	Peer       string    `json:"peer,omitempty"`
+	ServerName string    `json:"server_name,omitempty"`
+	Phase      string    `json:"phase"` // routing, connecting or open
+	Opened     time.Time `json:"opened"`
+	Name       string    `json:"name,omitempty"`
+	Cluster    string    `json:"cluster,omitempty"`
+	Endpoint   string    `json:"endpoint,omitempty"`
+	Draining   bool      `json:"endpoint_draining,omitempty"` // the endpoint gets no new connections
+	Attempts   int       `json:"attempts"`
+	In         int64     `json:"bytes_in"`
+	Out        int64     `json:"bytes_out"`
+}
+
+func (a *Agent) connections() []ConnectionInfo {
+	all := []ConnectionInfo{}
+	for _, c := range a.census.all() {
+		all = append(all, c.info())
+	}
+	return all
+}
+
+func (c *connection) info() ConnectionInfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := ConnectionInfo{
+		ID: c.id, Listener: c.listener.name, Client: c.raw.RemoteAddr().String(), Peer: c.peer, ServerName: c.server,
+		Phase: c.phase, Opened: c.opened, Cluster: c.cluster, Endpoint: c.endpoint, Attempts: c.attempts,
+		In: c.meter.In.Load(), Out: c.meter.Out.Load(),
+	}
+	if c.name != nil {
+		i.Name = c.name.String()
+	}
+	if c.phase == "open" {
+		i.Draining = c.lease.Gone()
+	}
+	return i
+}
+
+// RoutesInfo is what /v1/routes shows.
+type RoutesInfo struct {
+	Listeners    []ListenerInfo    `json:"listeners"`
+	Destinations []DestinationInfo `json:"destinations"`
+}
+
+// ListenerInfo is a listener with its effective settings.
+type ListenerInfo struct {
+	Name           string `json:"name"`
+	Address        string `json:"address"` // as bound
+	Destination    string `json:"destination"`
+	TLS            string `json:"tls,omitempty"`
+	MaxConnections int    `json:"max_connections"`
+	ConnectTimeout string `json:"connect_timeout"`
+	IdleTimeout    string `json:"idle_timeout"`
+	Open           int    `json:"open"`
+}
+
+// DestinationInfo is a name and what it stands for.
+type DestinationInfo struct {
+	Name     string                `json:"name"`
+	Status   string                `json:"status"`
+	Error    string                `json:"error,omitempty"`
+	Tree     string                `json:"tree,omitempty"` // the bound names, as in a Dtab
+	Clusters []balance.ClusterInfo `json:"clusters"`
+}
+
+func (a *Agent) routes() RoutesInfo {
+	info := RoutesInfo{Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
+	for _, d := range a.names.all() {
+		b := d.binding.Value()
+		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Clusters: d.balancer.State()}
+		if b.Err != nil {
+			i.Error = b.Err.Error()
+		}
+		if b.Status == namer.OK {
+			i.Tree = dtab.TreeString(dtab.Map(b.Tree, func(x namer.Bound) dtab.Path { return x.ID.Concat(x.Residual) }))
+		}
+		info.Destinations = append(info.Destinations, i)
+	}
+	return info
+}
+
+// Listeners lists the listeners in the order of the configuration, with the addresses they have been bound to.
+func (a *Agent) Listeners() []ListenerInfo {
+	all := []ListenerInfo{}
+	for _, l := range a.current.Load().listeners {
+		i := ListenerInfo{
+			Name: l.name, Address: l.port.socket.Addr().String(), Destination: l.wireLabel,
+			MaxConnections: l.config.MaxConnections, ConnectTimeout: l.config.ConnectTimeout.String(),
+			IdleTimeout: l.config.IdleTimeout.String(),
+		}
+		if i.Destination == "" {
+			i.Destination = l.config.Destination.String()
+		}
+		if l.state != nil {
+			i.Open = l.state.gate.Open()
+		}
+		switch t := l.config.TLS; {
+		case t == nil:
+		case t.Connect != "":
+			i.TLS = "connect " + t.Connect
+		case t.ClientCAFile != "":
+			i.TLS = "mutual"
+		default:
+			i.TLS = "server"
+		}
+		all = append(all, i)
+	}
+	return all
+}
+
+// AdminAddress is the address of the admin endpoint, as bound.
+func (a *Agent) AdminAddress() string { return a.current.Load().admin.address() }

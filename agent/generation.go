@@ -1,0 +1,224 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"argosy/agent/config"
+	"argosy/agent/dial"
+	"argosy/agent/listen"
+	"argosy/dtab"
+)
+
+// generation is what one configuration has been made into. Parts that a reload leaves alone are shared with the
+// generation before. It is not changed once it is current.
+type generation struct {
+	config     *config.Config
+	naming     *naming
+	identities map[identityKey]*liveIdentity
+	clients    []clientRule
+	listeners  []*listener // in the order of the configuration
+	admin      *adminServer
+	entries    []entry // in Consul's catalog
+}
+
+type clientRule struct {
+	prefix dtab.Prefix
+	policy *dial.Policy
+}
+
+// policy returns how to dial a cluster: the first client block whose prefix matches the cluster or the name.
+func (g *generation) policy(cluster, name dtab.Path) *dial.Policy {
+	for _, r := range g.clients {
+		if r.prefix.Matches(cluster) || r.prefix.Matches(name) {
+			return r.policy
+		}
+	}
+	return dial.Default()
+}
+
+// fixed are the names of the configuration.
+func (g *generation) fixed() []dtab.Path {
+	var names []dtab.Path
+	for _, l := range g.listeners {
+		switch {
+		case l.config.SNI == nil:
+			names = append(names, l.config.Destination)
+		case l.config.SNI.Default != nil:
+			names = append(names, l.config.SNI.Default)
+		}
+	}
+	return names
+}
+
+// prepare does everything for cfg that can fail: reads files, resolves settings, binds sockets. Nothing that is in use
+// changes. On an error all that is new is undone; otherwise the caller commits the generation, or calls undo.
+func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, undo func(), err error) {
+	var undos []func()
+	undoAll := func() {
+		for _, u := range slices.Backward(undos) {
+			u()
+		}
+	}
+	defer func() {
+		if err != nil {
+			undoAll()
+		}
+	}()
+	if old == nil {
+		old = &generation{config: &config.Config{}}
+	}
+	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{}}
+
+	if old.naming != nil && sameNaming(old.config, cfg) {
+		g.naming = old.naming
+	} else {
+		if g.naming, err = newNaming(cfg, a.logger, a.deps.Registry); err != nil {
+			return nil, nil, err
+		}
+		undos = append(undos, g.naming.stop)
+	}
+	consulSame := reflect.DeepEqual(old.config.Consul, cfg.Consul)
+	identity := func(k identityKey) (*liveIdentity, error) {
+		if i := g.identities[k]; i != nil {
+			return i, nil
+		}
+		if i := old.identities[k]; i != nil && (consulSame || k.connect == "") {
+			g.identities[k] = i
+			return i, nil
+		}
+		i, err := newIdentity(k, cfg.Consul, a.logger, a.deps.Registry)
+		if err != nil {
+			return nil, err
+		}
+		g.identities[k] = i
+		return i, nil
+	}
+	for _, c := range cfg.Clients {
+		rule := clientRule{prefix: c.Prefix, policy: &dial.Policy{Timeout: c.ConnectTimeout, Retries: c.Retries}}
+		if c.TLS != nil {
+			if rule.policy.TLS, err = clientTLS(c.TLS, identity); err != nil {
+				return nil, nil, fmt.Errorf("client %s: %w", c.Prefix, err)
+			}
+		}
+		g.clients = append(g.clients, rule)
+	}
+	for _, c := range cfg.Listeners {
+		l := &listener{name: c.Name, config: c}
+		if l.router, err = newRouter(c, identity); err != nil {
+			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+		}
+		if l.state = a.states[c.Name]; l.state == nil {
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), gate: &listen.Gate{}}
+			a.states[c.Name] = l.state
+			undos = append(undos, func() {
+				delete(a.states, c.Name)
+				a.metrics.forgetListener(c.Name)
+			})
+		}
+		if c.SNI != nil {
+			l.wireLabel = c.SNI.Prefix.String() + "/*"
+		}
+		if l.port = old.port(keyOf(c)); l.port == nil {
+			if l.port, err = openPort(context.Background(), c, a.logger); err != nil {
+				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+			}
+			undos = append(undos, l.port.stop)
+		}
+		g.listeners = append(g.listeners, l)
+	}
+	if old.admin != nil && old.config.Admin == cfg.Admin {
+		g.admin = old.admin
+	} else {
+		if g.admin, err = newAdminServer(cfg.Admin.Address, a.handler(), a.logger); err != nil {
+			return nil, nil, err
+		}
+		undos = append(undos, g.admin.stop)
+	}
+	if g.entries, err = entries(cfg, g, a.deps.Version); err != nil {
+		return nil, nil, err
+	}
+	return g, undoAll, nil
+}
+
+func (g *generation) port(key portKey) *port {
+	for _, l := range g.listeners {
+		if l.port.key == key {
+			return l.port
+		}
+	}
+	return nil
+}
+
+// newRouter makes the routing part of a listener.
+func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, error)) (*listen.Router, error) {
+	r := &listen.Router{Destination: c.Destination}
+	if c.SNI != nil {
+		r.SNI = &listen.SNI{Prefix: c.SNI.Prefix, Default: c.SNI.Default, Timeout: c.SNI.Timeout}
+	}
+	if c.TLS != nil {
+		i, err := identity(identityKey{
+			connect: c.TLS.Connect, cert: c.TLS.CertFile, key: c.TLS.KeyFile, ca: c.TLS.ClientCAFile,
+		})
+		if err != nil {
+			return nil, err
+		}
+		r.TLS = i.Server()
+	}
+	return r, nil
+}
+
+// commit makes g current and starts what is new in it; then it stops what only old had. It cannot fail.
+func (a *Agent) commit(g, old *generation) {
+	if old == nil {
+		old = &generation{config: &config.Config{}}
+	}
+	for k, i := range g.identities {
+		if old.identities[k] != i {
+			i.start()
+		}
+	}
+	if g.naming != old.naming {
+		g.naming.start()
+	}
+	kept := map[string]bool{}
+	for _, l := range g.listeners {
+		l.state.gate.SetLimit(l.config.MaxConnections)
+		kept[l.name] = true
+	}
+	a.names.use(g.naming.interpreter, g.fixed())
+	a.current.Store(g)
+	for _, l := range g.listeners {
+		fresh := l.port.current.Swap(l) == nil
+		if fresh {
+			l.port.start(a)
+		}
+	}
+	if g.admin != old.admin {
+		g.admin.start()
+	}
+
+	for _, l := range old.listeners {
+		if g.port(l.port.key) == nil {
+			l.port.stop()
+		}
+		if !kept[l.name] {
+			a.retired = append(a.retired, l)
+			delete(a.states, l.name)
+		}
+	}
+	if old.admin != nil && g.admin != old.admin {
+		old.admin.stop()
+	}
+	if old.naming != nil && g.naming != old.naming {
+		old.naming.stop()
+	}
+	for k, i := range old.identities {
+		if g.identities[k] != i {
+			i.stop()
+		}
+	}
+	a.registry.use(g)
+}

@@ -1,0 +1,273 @@
+package agent
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"argosy/agent/balance"
+	"argosy/agent/dial"
+	"argosy/agent/outcome"
+	"argosy/agent/relay"
+	"argosy/namer"
+)
+
+const (
+	// wireCluster is the cluster of names from outside: a label must not be made of what clients send.
+	wireCluster = "*"
+	// clusterSeries is how many clusters of one destination are kept in the metrics, those that have left included.
+	clusterSeries = 100
+)
+
+// metrics are the agent's. Labels come from the configuration, the table and the catalog, never from the wire.
+type metrics struct {
+	active  *prometheus.GaugeVec
+	opened  *prometheus.CounterVec
+	closed  *prometheus.CounterVec
+	waiting *prometheus.GaugeVec
+
+	clusterActive *prometheus.GaugeVec
+	clusterOpened *prometheus.CounterVec
+	endpoints     *prometheus.GaugeVec
+	failures      *prometheus.CounterVec
+	connect       *prometheus.HistogramVec
+
+	draining prometheus.Gauge
+	reloads  *prometheus.CounterVec
+	bytes    *byteCollector
+
+	mu       sync.Mutex
+	clusters map[string]map[string]*clusterMetrics // by destination and cluster
+}
+
+// clusterMetrics are those of one cluster of one destination.
+type clusterMetrics struct {
+	active    prometheus.Gauge
+	opened    prometheus.Counter
+	endpoints prometheus.Gauge
+	connect   prometheus.Observer
+	failures  map[string]prometheus.Counter
+	bound     bool // in the newest binding
+	open      int  // connections
+}
+
+// listenerMetrics are those of one listener. They stay the same over reloads.
+type listenerMetrics struct {
+	active, waiting prometheus.Gauge
+	opened          prometheus.Counter
+	closed          map[outcome.Outcome]prometheus.Counter
+	bytes           *relay.Meter
+}
+
+func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
+	byListener, byCluster := []string{"listener"}, []string{"destination", "cluster"}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := &metrics{
+		active:  gauge("argosy_connections_active", "Connections accepted and not yet closed.", byListener...),
+		opened:  counter("argosy_connections_opened_total", "Connections accepted.", byListener...),
+		closed:  counter("argosy_connections_closed_total", "Connections closed, by how they ended.", "listener", "outcome"),
+		waiting: gauge("argosy_connections_waiting", "Connections accepted that have no endpoint yet.", byListener...),
+
+		clusterActive: gauge("argosy_cluster_connections_active", "Open connections to the endpoints of a cluster.", byCluster...),
+		clusterOpened: counter("argosy_cluster_connections_opened_total", "Connections opened to the endpoints of a cluster.", byCluster...),
+		endpoints:     gauge("argosy_endpoints", "Endpoints of a cluster that get new connections.", byCluster...),
+		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint.", "destination", "cluster", "reason"),
+		connect: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "argosy_connect_seconds",
+			Help:    "Time to connect an endpoint, its TLS handshake included.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, byCluster),
+
+		draining: prometheus.NewGauge(prometheus.GaugeOpts{Name: "argosy_draining", Help: "1 while the agent is leaving."}),
+		reloads:  counter("argosy_reloads_total", "Configurations loaded after the first.", "result"),
+		bytes: &byteCollector{desc: prometheus.NewDesc("argosy_bytes_total",
+			"Bytes passed on: in is from clients to endpoints.", []string{"listener", "direction"}, nil)},
+		clusters: map[string]map[string]*clusterMetrics{},
+	}
+	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "argosy_up", Help: "1."})
+	up.Set(1)
+	info := gauge("argosy_build_info", "1, with the version.", "version")
+	info.WithLabelValues(version).Set(1)
+	m.reloads.WithLabelValues("ok")
+	m.reloads.WithLabelValues("failed")
+	for _, c := range []prometheus.Collector{
+		m.active, m.opened, m.closed, m.waiting, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.connect,
+		m.draining, m.reloads, m.bytes, up, info,
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} { // the process may have these already
+		reg.Register(c)
+	}
+	return m, nil
+}
+
+// listener returns the metrics of a listener, all at zero if they are new.
+func (m *metrics) listener(name string) *listenerMetrics {
+	l := &listenerMetrics{
+		active: m.active.WithLabelValues(name), waiting: m.waiting.WithLabelValues(name),
+		opened: m.opened.WithLabelValues(name), closed: map[outcome.Outcome]prometheus.Counter{},
+		bytes: m.bytes.meter(name),
+	}
+	for _, o := range outcome.All() {
+		l.closed[o] = m.closed.WithLabelValues(name, string(o))
+	}
+	return l
+}
+
+// forgetListener ends the series of a listener that is not configured any more.
+func (m *metrics) forgetListener(name string) {
+	labels := prometheus.Labels{"listener": name}
+	m.active.DeletePartialMatch(labels)
+	m.opened.DeletePartialMatch(labels)
+	m.closed.DeletePartialMatch(labels)
+	m.waiting.DeletePartialMatch(labels)
+	m.bytes.forget(name)
+}
+
+// cluster returns the metrics of a cluster, all at zero if they are new.
+func (m *metrics) cluster(destination, cluster string) *clusterMetrics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.clusterLocked(destination, cluster)
+}
+
+func (m *metrics) clusterLocked(destination, cluster string) *clusterMetrics {
+	all := m.clusters[destination]
+	if all == nil {
+		all = map[string]*clusterMetrics{}
+		m.clusters[destination] = all
+	}
+	if c := all[cluster]; c != nil {
+		return c
+	}
+	for name, c := range all {
+		if len(all) < clusterSeries {
+			break
+		}
+		if !c.bound && c.open == 0 {
+			m.forgetCluster(destination, name)
+			delete(all, name)
+		}
+	}
+	c := &clusterMetrics{
+		active:    m.clusterActive.WithLabelValues(destination, cluster),
+		opened:    m.clusterOpened.WithLabelValues(destination, cluster),
+		endpoints: m.endpoints.WithLabelValues(destination, cluster),
+		connect:   m.connect.WithLabelValues(destination, cluster),
+		failures:  map[string]prometheus.Counter{},
+	}
+	for _, r := range dial.Reasons() {
+		c.failures[r] = m.failures.WithLabelValues(destination, cluster, r)
+	}
+	all[cluster] = c
+	return c
+}
+
+func (m *metrics) forgetCluster(destination, cluster string) {
+	labels := prometheus.Labels{"destination": destination, "cluster": cluster}
+	m.clusterActive.DeletePartialMatch(labels)
+	m.clusterOpened.DeletePartialMatch(labels)
+	m.endpoints.DeletePartialMatch(labels)
+	m.failures.DeletePartialMatch(labels)
+	m.connect.DeletePartialMatch(labels)
+}
+
+// forgetDestination ends the series of a destination.
+func (m *metrics) forgetDestination(destination string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for cluster := range m.clusters[destination] {
+		m.forgetCluster(destination, cluster)
+	}
+	delete(m.clusters, destination)
+}
+
+// bound notes the clusters that a destination has now.
+func (m *metrics) bound(destination string, clusters []namer.Cluster) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	counts := map[string]int{}
+	for _, c := range clusters {
+		if len(c.ID) > 0 {
+			counts[balance.Key(c.ID)] = len(c.Addr.Endpoints)
+		}
+	}
+	for key, c := range m.clusters[destination] {
+		if _, there := counts[key]; !there {
+			c.bound = false
+			c.endpoints.Set(0)
+		}
+	}
+	for key, n := range counts {
+		c := m.clusterLocked(destination, key)
+		c.bound = true
+		c.endpoints.Set(float64(n))
+	}
+}
+
+// connected notes a new connection to a cluster, whose end the returned function notes.
+func (m *metrics) connected(destination, cluster string) (closed func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.clusterLocked(destination, cluster)
+	c.open++
+	c.opened.Inc()
+	c.active.Inc()
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		c.open--
+		c.active.Dec()
+	}
+}
+
+// byteCollector reports the meters of the listeners, which count while connections live.
+type byteCollector struct {
+	desc   *prometheus.Desc
+	mu     sync.Mutex
+	meters map[string]*relay.Meter
+}
+
+func (b *byteCollector) meter(listener string) *relay.Meter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.meters == nil {
+		b.meters = map[string]*relay.Meter{}
+	}
+	if b.meters[listener] == nil {
+		b.meters[listener] = &relay.Meter{}
+	}
+	return b.meters[listener]
+}
+
+func (b *byteCollector) forget(listener string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.meters, listener)
+}
+
+// Describe implements prometheus.Collector.
+func (b *byteCollector) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc }
+
+// Collect implements prometheus.Collector.
+func (b *byteCollector) Collect(ch chan<- prometheus.Metric) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, m := range b.meters {
+		for direction, n := range map[string]int64{"in": m.In.Load(), "out": m.Out.Load()} {
+			ch <- prometheus.MustNewConstMetric(b.desc, prometheus.CounterValue, float64(n), strings.ToValidUTF8(name, "?"), direction)
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"argosy/agent/balance"
+	"argosy/agent/outcome"
+	"argosy/dtab"
+	"argosy/internal/watch"
+	"argosy/namer"
+)
+
+const (
+	// wireNames is how many names from outside are followed at a time.
+	wireNames = 1000
+	// Names from outside are forgotten when no connection has used them for so long: one that stands for something, and
+	// one that does not, which would otherwise be looked up again for every connection of a scan.
+	wireLinger    = time.Minute
+	wireNegLinger = 5 * time.Second
+)
+
+// binder turns names into live bindings: namer.Interpreter, or a hand-driven one in tests.
+type binder interface {
+	Bind(ctx context.Context, name dtab.Path) watch.Reader[namer.Binding]
+}
+
+// names keeps one live binding and one balancer for each name in use. Its methods may be called from any goroutine.
+type names struct {
+	metrics *metrics
+	logger  hclog.Logger
+	now     func() time.Time
+
+	mu     sync.Mutex
+	binder binder
+	byName map[string]*destination
+	fixed  map[string]bool // from the configuration; never evicted
+	wire   int             // how many are not fixed
+	closed bool
+}
+
+// destination is a name with what it stands for now.
+type destination struct {
+	name     dtab.Path
+	label    string // for metrics; from the configuration
+	fromWire bool
+	balancer *balance.Balancer
+	binding  *watch.Cell[namer.Binding]
+
+	stop func() // ends the following and waits
+
+	uses     int       // connections, under names.mu
+	lastUsed time.Time // under names.mu
+}
+
+func newNames(m *metrics, logger hclog.Logger) *names {
+	return &names{
+		metrics: m, logger: logger, now: time.Now,
+		byName: map[string]*destination{}, fixed: map[string]bool{},
+	}
+}
+
+// use makes b the source of all bindings and fixed the names that are followed from the start. Until b knows what a
+// name stands for, the last good answer of the binder before goes on.
+func (n *names) use(b binder, fixed []dtab.Path) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	changed := n.binder != b
+	n.binder = b
+	n.fixed = map[string]bool{}
+	for _, name := range fixed {
+		n.fixed[name.String()] = true
+	}
+	for key, d := range n.byName {
+		if changed {
+			d.stop()
+			n.follow(d)
+		}
+		if wasWire := d.fromWire; wasWire != !n.fixed[key] {
+			// A name that was configured, or is no longer, keeps its label until it has been idle.
+			d.fromWire = !n.fixed[key]
+		}
+	}
+	for _, name := range fixed {
+		if n.byName[name.String()] == nil {
+			n.add(name, name.String(), false)
+		}
+	}
+	n.wire = 0
+	for _, d := range n.byName {
+		if d.fromWire {
+			n.wire++
+		}
+	}
+}
+
+// close stops following. acquire fails from now on.
+func (n *names) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	for _, d := range n.byName {
+		d.stop()
+	}
+}
+
+var (
+	errTooManyNames = errors.New("too many different names are in use")
+	errClosed       = errors.New("the agent has stopped")
+)
+
+// acquire returns the destination of a name and keeps it until release. label is what metrics call a name that is not
+// in the configuration.
+func (n *names) acquire(name dtab.Path, label string) (*destination, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, outcome.Wrap(outcome.Drained, errClosed)
+	}
+	d := n.byName[name.String()]
+	if d == nil {
+		if n.wire >= wireNames && !n.evictOldest() {
+			return nil, outcome.Wrap(outcome.NoRoute, errTooManyNames)
+		}
+		d = n.add(name, label, true)
+		n.wire++
+	}
+	d.uses++
+	d.lastUsed = n.now()
+	return d, nil
+}
+
+func (n *names) release(d *destination) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d.uses--
+	d.lastUsed = n.now()
+}
+
+func (n *names) add(name dtab.Path, label string, fromWire bool) *destination {
+	d := &destination{
+		name: name, label: label, fromWire: fromWire, lastUsed: n.now(),
+		balancer: balance.New(balance.Options{}),
+		binding:  watch.New(namer.Binding{}, nil),
+	}
+	n.byName[name.String()] = d
+	n.follow(d)
+	return d
+}
+
+// follow keeps d's balancer in step with what the binder says.
+func (n *names) follow(d *destination) {
+	ctx, cancel := context.WithCancel(context.Background())
+	live := n.binder.Bind(ctx, d.name)
+	done := make(chan struct{})
+	d.stop = func() {
+		cancel()
+		<-done
+	}
+	go func() {
+		defer close(done)
+		for b := range watch.Values(ctx, live) {
+			d.take(b, n.metrics, n.logger)
+		}
+	}()
+}
+
+// take puts a binding into effect, first in the balancer and then for those who wait.
+func (d *destination) take(b namer.Binding, m *metrics, logger hclog.Logger) {
+	before := d.binding.Value()
+	switch {
+	case b.Status == namer.Pending && before.Status == namer.OK:
+		// After a reload the new binder knows nothing for a moment; also when the table has changed to names that are
+		// not known yet: these are followed as soon as they are.
+		return
+	case b.Status == namer.OK:
+		d.balancer.Update(b.Clusters)
+	case b.Status == namer.Failed:
+		d.balancer.Update(nil)
+	}
+	if before.Status != b.Status || !sameClusters(before.Clusters, b.Clusters) {
+		fields := []any{"name", d.name.String(), "status", b.Status.String(), "clusters", describe(b.Clusters)}
+		if b.Err != nil {
+			fields = append(fields, "error", b.Err)
+		}
+		logger.Info("route", fields...)
+	}
+	if !d.fromWire {
+		m.bound(d.label, b.Clusters)
+	}
+	d.binding.Set(b)
+}
+
+// sameClusters reports whether two bindings go to the same clusters with the same shares, whatever their endpoints.
+func sameClusters(a, b []namer.Cluster) bool {
+	return slices.EqualFunc(a, b, func(x, y namer.Cluster) bool {
+		return x.ID.Equal(y.ID) && x.Share == y.Share && len(x.Addr.Endpoints) > 0 == (len(y.Addr.Endpoints) > 0)
+	})
+}
+
+// picker returns the function that finds endpoints for one connection. Its first call waits until it is known what the
+// name stands for, or ctx ends.
+func (d *destination) picker(ctx context.Context) func(tried func(string) bool) (*balance.Lease, error) {
+	first := true
+	return func(tried func(string) bool) (*balance.Lease, error) {
+		for {
+			b, superseded := d.binding.Load()
+			lease, err := d.pick(b, tried)
+			if err == nil || !errors.Is(err, balance.ErrPending) || !first {
+				first = false
+				return lease, err
+			}
+			select {
+			case <-superseded:
+			case <-ctx.Done():
+				return nil, outcome.Errorf(outcome.PendingTimeout, "%s: not known in time what it stands for", d.name)
+			}
+		}
+	}
+}
+
+// pick is one attempt, with the outcome in its error unless it is ErrPending.
+func (d *destination) pick(b namer.Binding, tried func(string) bool) (*balance.Lease, error) {
+	if b.Status == namer.Pending {
+		return nil, balance.ErrPending
+	}
+	lease, err := d.balancer.Pick(tried)
+	switch {
+	case err == nil || errors.Is(err, balance.ErrPending):
+		return lease, err
+	case b.Status == namer.Failed:
+		return nil, outcome.Errorf(outcome.NoRoute, "%s: %w", d.name, b.Err)
+	case errors.Is(err, balance.ErrEmpty):
+		return nil, outcome.Errorf(outcome.Empty, "%s: %w", d.name, err)
+	}
+	return nil, outcome.Errorf(outcome.NoRoute, "%s: %w", d.name, err)
+}
+
+// evict forgets the names from outside that nobody has used for a while.
+func (n *names) evict() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for key, d := range n.byName {
+		if !d.fromWire || d.uses > 0 {
+			continue
+		}
+		linger := wireLinger
+		if len(d.binding.Value().Clusters) == 0 {
+			linger = wireNegLinger
+		}
+		if n.now().Sub(d.lastUsed) >= linger {
+			n.forget(key, d)
+		}
+	}
+}
+
+// evictOldest makes room for one name and reports whether it could.
+func (n *names) evictOldest() bool {
+	oldest, key := (*destination)(nil), ""
+	for k, d := range n.byName {
+		if d.fromWire && d.uses == 0 && (oldest == nil || d.lastUsed.Before(oldest.lastUsed)) {
+			oldest, key = d, k
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	n.forget(key, oldest)
+	return true
+}
+
+func (n *names) forget(key string, d *destination) {
+	d.stop()
+	delete(n.byName, key)
+	n.wire--
+	if d.label == key {
+		n.metrics.forgetDestination(d.label)
+	}
+}
+
+// all returns the destinations in the order of their names.
+func (n *names) all() []*destination {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]*destination, 0, len(n.byName))
+	for _, d := range n.byName {
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b *destination) int { return cmp.Compare(a.name.String(), b.name.String()) })
+	return all
+}

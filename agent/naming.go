@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/agent/config"
+	"argosy/internal/consulclient"
+	"argosy/internal/watch"
+	"argosy/namer"
+	consulnamer "argosy/namer/consul"
+	"argosy/namer/fs"
+	"argosy/namer/static"
+	"argosy/namerd/client"
+	"argosy/namerd/store"
+	consulstore "argosy/namerd/store/consul"
+)
+
+// pendingLeg is how long an alternative whose state is unknown holds up the ones after it.
+const pendingLeg = 2 * time.Second
+
+// naming is the table with the namers: what turns names into endpoints.
+type naming struct {
+	interpreter *namer.Interpreter
+	table       watch.Reader[namer.TableState]
+
+	observe func(ctx context.Context) // keeps the table up to date until ctx ends; nil where it is fixed
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// sameNaming reports whether two configurations name alike.
+func sameNaming(a, b *config.Config) bool {
+	return reflect.DeepEqual(a.Dtab, b.Dtab) && reflect.DeepEqual(a.Namers, b.Namers) &&
+		reflect.DeepEqual(a.Consul, b.Consul)
+}
+
+func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) (*naming, error) {
+	n := &naming{}
+	mounts, err := mounts(cfg, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.openTable(cfg, logger.Named("dtab")); err != nil {
+		return nil, err
+	}
+	n.interpreter = namer.NewInterpreter(namer.Options{
+		Dtab: n.table, Local: cfg.Dtab.Local, Mounts: mounts, Logger: logger.Named("namer"),
+		EmptyFallsThrough: true, PendingLegTimeout: pendingLeg,
+	})
+	return n, nil
+}
+
+// openTable finds the store of the table.
+func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
+	var from store.Store
+	switch d := cfg.Dtab; {
+	case d.Consul != nil:
+		c, err := consulclient.New(cfg.Consul)
+		if err != nil {
+			return fmt.Errorf("dtab: %w", err)
+		}
+		from = consulstore.New(c, d.Consul.PathPrefix, logger)
+	case d.Namerd != nil:
+		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile})
+		if err != nil {
+			return fmt.Errorf("dtab: %w", err)
+		}
+		from = c
+	case d.Static != nil:
+		n.table = watch.Fixed(namer.TableState{Status: namer.OK, Dtab: *d.Static})
+		return nil
+	default:
+		n.table = watch.Fixed(namer.TableState{Status: namer.OK})
+		return nil
+	}
+	cell := watch.New(namer.TableState{}, namer.TableState.Equal)
+	n.table = cell
+	n.observe = func(ctx context.Context) {
+		from.Observe(ctx, cfg.Dtab.Namespace, func(o store.Observation) {
+			if cell.Set(tableState(o)) {
+				logTable(logger.With("namespace", cfg.Dtab.Namespace), o)
+			}
+		})
+	}
+	return nil
+}
+
+func logTable(logger hclog.Logger, o store.Observation) {
+	switch {
+	case o.Err != nil:
+		logger.Warn("the table's store is in trouble", "known", o.Known, "error", o.Err)
+	case !o.Exists:
+		logger.Warn("there is no such namespace: the table is empty")
+	default:
+		logger.Info("table", "version", fmt.Sprintf("%x", string(o.Entry.Version)), "entries", len(o.Entry.Dtab))
+	}
+}
+
+// tableState is what an observation of the store means for naming: while the store is in trouble the last good table
+// goes on, and a namespace that does not exist is an empty table.
+func tableState(o store.Observation) namer.TableState {
+	if !o.Known {
+		return namer.TableState{Status: namer.Pending, Err: o.Err}
+	}
+	return namer.TableState{Status: namer.OK, Dtab: o.Entry.Dtab, Err: o.Err}
+}
+
+// mounts makes the namers. The last one of the configuration is asked first.
+func mounts(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) ([]namer.Mount, error) {
+	var all []namer.Mount
+	for _, c := range cfg.Namers {
+		m := namer.Mount{Prefix: c.Prefix}
+		log := logger.Named("namer").With("prefix", c.Prefix.String())
+		switch {
+		case c.Consul != nil:
+			api, err := consulclient.New(cfg.Consul)
+			if err != nil {
+				return nil, fmt.Errorf("namer %s: %w", c.Prefix, err)
+			}
+			m.Namer = consulnamer.New(api, consulnamer.Options{
+				IncludeTag: c.Consul.IncludeTag, UseHealth: c.Consul.UseHealth, Connect: c.Consul.Connect,
+				PreferService: c.Consul.PreferService, HoldEmpty: c.Consul.HoldEmpty,
+			}, log, reg)
+		case c.FS != nil:
+			m.Namer = fs.New(c.FS.RootDir, log)
+		case c.Kind == "static":
+			s, err := static.New(c.Static)
+			if err != nil {
+				return nil, fmt.Errorf("namer %s: %w", c.Prefix, err)
+			}
+			m.Namer = s
+		default:
+			return nil, fmt.Errorf("namer %s: unknown kind %q", c.Prefix, c.Kind)
+		}
+		all = append(all, m)
+	}
+	slices.Reverse(all)
+	return all, nil
+}
+
+// start begins to follow the table.
+func (n *naming) start() {
+	if n.observe == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.running.Go(func() { n.observe(ctx) })
+}
+
+// stop ends everything and waits.
+func (n *naming) stop() {
+	if n.cancel != nil {
+		n.cancel()
+	}
+	n.running.Wait()
+	n.interpreter.Close()
+}
+
+// known reports whether the table has arrived, and why not.
+func (n *naming) known() (bool, error) {
+	t, _ := n.table.Load()
+	return t.Status == namer.OK, t.Err
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/agent"
+	"argosy/agent/config"
+)
+
+// agentCommand runs one proxy.
+type agentCommand struct{ *meta }
+
+func (c *agentCommand) Synopsis() string { return "Run a proxy" }
+
+func (c *agentCommand) Help() string {
+	return strings.TrimSpace(`
+Usage: argosy agent -config FILE|DIR [-config ...] [-log-level LEVEL]
+
+  Runs one proxy: accepts connections, finds out by a Dtab where each is to go, and moves the bytes.
+
+  SIGTERM and SIGINT drain: the agent leaves the catalog, goes on accepting for the propagation time, stops accepting,
+  and lets open connections end. A second SIGINT drops them. SIGHUP reads the configuration again: all of it is taken
+  over, or, when anything in it is wrong, nothing.
+
+Options:
+
+  -config FILE|DIR   configuration, HCL; of a directory all *.hcl files; may be given several times
+  -log-level LEVEL   trace, debug, info, warn or error, whatever the configuration says
+
+Exit codes: 0 drained, 1 failed, 2 wrong usage or invalid configuration.
+
+Example:
+
+    cat > agent.hcl <<'END'
+    dtab {
+      static = "/svc => /#/static"
+    }
+    namer "static" {
+      services = { redis = ["127.0.0.1:6379"] }
+    }
+    listener "redis" {
+      address     = "127.0.0.1:7474"
+      destination = "/svc/redis"
+    }
+    END
+    argosy agent -config agent.hcl`)
+}
+
+func (c *agentCommand) Run(args []string) int {
+	f := c.flags("agent")
+	var paths configPaths
+	f.Var(&paths, "config", "")
+	level := f.String("log-level", "", "")
+	rest, code, ok := c.parse(f, args, c.Help)
+	switch {
+	case !ok:
+		return code
+	case len(rest) > 0:
+		return c.usage("agent: unexpected argument %q", rest[0])
+	case len(paths) == 0:
+		return c.usage("agent: -config is missing")
+	case *level != "" && hclog.LevelFromString(*level) == hclog.NoLevel:
+		return c.usage("agent: -log-level %q: must be trace, debug, info, warn or error", *level)
+	}
+	load := func() (*config.Config, error) {
+		cfg, err := config.Load(paths)
+		if err == nil && *level != "" {
+			cfg.Log.Level = *level
+		}
+		return cfg, err
+	}
+	cfg, err := load()
+	if err != nil {
+		return c.fail(err)
+	}
+	logger := c.logger(cfg.Log)
+	a, err := agent.New(cfg, agent.Deps{Logger: logger, Version: versionText(), Registry: prometheus.NewRegistry()})
+	if err != nil {
+		return c.fail(err)
+	}
+	fmt.Fprintln(c.out, where(cfg.Name, a))
+	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		for {
+			select {
+			case err := <-ended:
+				return err
+			case <-reload:
+				cfg, err := load()
+				if err == nil {
+					err = a.Reload(cfg)
+				}
+				if err != nil {
+					logger.Error("the new configuration is not used, the old one stays in force", "error", err)
+				}
+			}
+		}
+	}, a.Cut)
+}
+
+// where says on one line where the agent listens.
+func where(name string, a *agent.Agent) string {
+	var parts []string
+	for _, l := range a.Listeners() {
+		parts = append(parts, fmt.Sprintf("%s on %s to %s", l.Name, l.Address, l.Destination))
+	}
+	return fmt.Sprintf("argosy agent %s: %s; admin http://%s", name, strings.Join(parts, ", "), a.AdminAddress())
+}
