@@ -84,7 +84,7 @@ func (b *binder) evaluate(used map[string]*lookup) outcome {
 	table := watch.Read(&b.read, b.in.options.Dtab)
 	switch table.Status {
 	case Pending:
-		return outcome{status: Pending}
+		return outcome{status: Pending, err: table.Err}
 	case Failed:
 		return failed(table.Err)
 	}
@@ -150,7 +150,7 @@ func (b *binder) lastGood(now outcome, used map[string]*lookup) Binding {
 	})
 	b.good = &tree
 	binding := bindingOf(outcome{status: OK, tree: tree})
-	if binding.Err = now.err; now.status == Pending {
+	if binding.Err = now.err; binding.Err == nil {
 		binding.Err = errUnknownNow
 	}
 	return binding

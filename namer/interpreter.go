@@ -18,7 +18,7 @@ import (
 type TableState struct {
 	Status Status // Pending, OK or Failed
 	Dtab   dtab.Dtab
-	Err    error // for Failed
+	Err    error // for Failed; with another status, what is wrong with where the table comes from
 }
 
 // Equal reports whether two states are the same to a reader.

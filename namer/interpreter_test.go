@@ -372,12 +372,24 @@ func TestLastGoodStays(t *testing.T) {
 		r.want(b, "!")
 		r.set("/svc => /svc")
 		r.want(b, "failed") // nothing is not worth keeping
-		r.set("/svc => /#/m/c")
+		r.set("/svc => /#/m/d")
 		r.want(b, "pending")
 		r.set("/svc => ~")
 		time.Sleep(time.Minute)
 		if got := r.m.Watching(); len(got) > 0 {
 			t.Errorf("still watching %v", got)
+		}
+	})
+}
+
+func TestPendingTableTellsWhy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, "", nil)
+		r.table.Set(namer.TableState{Err: errors.New("store is away")})
+		b := r.bind("/svc")
+		r.want(b, "pending")
+		if v, _ := b.Load(); v.Err == nil || v.Err.Error() != "store is away" {
+			t.Errorf("got %v", v.Err)
 		}
 	})
 }

@@ -139,7 +139,7 @@ type Binding struct {
 	Tree     dtab.Tree[Bound]
 	Clusters []Cluster // the tree's leaves in its order, and $ branches as clusters without ID or endpoints
 
-	// Err is for Failed. With OK it says why the name cannot be bound any more: then Tree and Clusters are the last good
+	// Err is for Failed, and may tell why it is Pending. With OK it says why the name cannot be bound any more: then Tree and Clusters are the last good
 	// ones, with the addresses of now.
 	Err error
 }

@@ -85,11 +85,12 @@ func TestParseTarget(t *testing.T) {
 		{"a 1", "{a 1 1}"}, {"a:1", "{a 1 1}"}, {"[::1]:2", "{::1 2 1}"}, {"::1 2", "{::1 2 1}"}, {"[::1] 2", "{::1 2 1}"},
 		{"a:1*2", "{a 1 2}"}, {" a:1 * 0.5 ", "{a 1 0.5}"}, {"a 1 * 0", "{a 1 0}"}, {":80", "{ 80 1}"}, {"/run/x.sock * 2", "{/run/x.sock 0 2}"},
 		{"", ""}, {"a", ""}, {"a:", ""}, {"a:b", ""}, {"::1:2:x", ""}, {"a 1 2", ""}, {"a:1 * -1", ""}, {"a:1 *", ""}, {"a:1 * 1 * 1", ""},
-		{"a:1 * inf", ""}, {"a:1 * nan", ""}, {"* 2", ""},
+		{"a:1 * inf", ""}, {"a:1 * nan", ""}, {"* 2", ""}, {"/run/x 2", ""},
+		{"a/b 2", ""}, {"é 2", ""}, {"[a 2", ""}, {"[[::1]] 2", ""}, {"/run/\x01", ""},
 	} {
 		got := ""
 		if target, err := namer.ParseTarget(c.text); err == nil {
-			got = fmt.Sprint(target)
+			got = fmt.Sprint("{", target.Host, " ", target.Port, " ", target.Weight, "}")
 		}
 		if got != c.want {
 			t.Errorf("%q: got %s, want %s", c.text, got, c.want)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 
 	"argosy/namer/inet"
 )
@@ -38,10 +39,10 @@ func ParseTarget(text string) (Target, error) {
 	var port string
 	switch fields := strings.Fields(place); {
 	case len(fields) == 2:
-		t.Host, port = strings.Trim(fields[0], "[]"), fields[1]
+		t.Host, port = unbracket(fields[0]), fields[1]
 	case len(fields) != 1:
 		return Target{}, fmt.Errorf("malformed address: %s: want host and port", text)
-	case strings.HasPrefix(fields[0], "/"):
+	case strings.HasPrefix(fields[0], "/") && !strings.ContainsFunc(fields[0], unicode.IsControl):
 		t.Host = fields[0]
 		return t, nil
 	default:
@@ -50,11 +51,38 @@ func ParseTarget(text string) (Target, error) {
 			return Target{}, fmt.Errorf("malformed address: %s: want host and port", text)
 		}
 	}
+	if strings.ContainsFunc(t.Host, notInHost) {
+		return Target{}, fmt.Errorf("malformed address: %s: %q is not a host", text, t.Host)
+	}
 	var ok bool
 	if t.Port, ok = inet.ParsePort(port); !ok {
 		return Target{}, fmt.Errorf("malformed address: %s: %q is not a port", text, port)
 	}
 	return t, nil
+}
+
+func unbracket(host string) string {
+	if inner, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inner, "]") {
+		return inner[:len(inner)-1]
+	}
+	return host
+}
+
+// notInHost is true for what neither addresses nor the names of hosts are made of.
+func notInHost(r rune) bool {
+	return r >= 0x80 || !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:%", r)
+}
+
+// String writes the target so that ParseTarget reads it back.
+func (t Target) String() string {
+	place := t.Host
+	if !strings.HasPrefix(t.Host, "/") {
+		place = net.JoinHostPort(t.Host, strconv.Itoa(int(t.Port)))
+	}
+	if t.Weight == 1 {
+		return place
+	}
+	return place + " * " + strconv.FormatFloat(t.Weight, 'g', -1, 64)
 }
 
 // Fixed returns the target's endpoint if it needs no DNS.
