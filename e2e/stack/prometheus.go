@@ -120,12 +120,17 @@ func (p *Prometheus) Restart(ctx context.Context) error {
 
 // Query evaluates an expression to one number; no result at all is an error.
 func (p *Prometheus) Query(ctx context.Context, expression string) (float64, error) {
+	return QueryPrometheus(ctx, p.URL, expression)
+}
+
+// QueryPrometheus is Query for a Prometheus that the stack did not start itself, such as one that runs as a Nomad job.
+func QueryPrometheus(ctx context.Context, base, expression string) (float64, error) {
 	var answer struct {
 		Data struct {
 			Result []struct{ Value [2]json.RawMessage }
 		}
 	}
-	if err := getJSON(ctx, p.URL+"/api/v1/query?query="+url.QueryEscape(expression), &answer); err != nil {
+	if err := getJSON(ctx, base+"/api/v1/query?query="+url.QueryEscape(expression), &answer); err != nil {
 		return 0, err
 	}
 	if len(answer.Data.Result) != 1 {

@@ -18,19 +18,20 @@ type Redis struct {
 	*Proc
 }
 
-// RedisCommand returns the program and arguments of a Redis server on a loopback port. It builds the stand-in if need be.
-func RedisCommand(ctx context.Context, port int) (program string, args []string, err error) {
+// RedisCommand returns the program and arguments of a Redis server on a loopback port. Where redis-server is not installed
+// it builds argosy, which has the stand-in.
+func RedisCommand(ctx context.Context, name string, port int) (program string, args []string, err error) {
 	if path, err := exec.LookPath("redis-server"); err == nil {
 		return path, []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}, nil
 	}
-	path, err := Build(ctx, "./demo/redisd")
-	return path, []string{"-addr", fmt.Sprintf("127.0.0.1:%d", port)}, err
+	path, err := Build(ctx, "./cmd/argosy")
+	return path, []string{"demo-child", "redis", "-name", name, "-address", fmt.Sprintf("127.0.0.1:%d", port)}, err
 }
 
 // StartRedis starts a Redis server on a port of the stack and waits until it answers. It is not registered anywhere.
 func (s *Stack) StartRedis(ctx context.Context, name string) (*Redis, error) {
 	port := s.Port()
-	program, args, err := RedisCommand(ctx, port)
+	program, args, err := RedisCommand(ctx, name, port)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}

@@ -1,0 +1,91 @@
+//go:build servers
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"argosy/e2e/stack"
+)
+
+// TestConsulRestartedUnderTraffic kills Consul, works without it, and brings it back: connections go on, new ones are
+// served from what was known last, and what changes afterwards is followed.
+func TestConsulRestartedUnderTraffic(t *testing.T) {
+	t.Parallel()
+	s := stack.New(t, stack.Options{ConsulKeeps: true})
+	web1, web2 := startNamed(t, "web1"), startNamed(t, "web2")
+	for _, w := range []*namedServer{web1, web2} {
+		// With checks, which all fail for a while after the restart.
+		register(t, s, w.Name, w.Name, w.Addr, map[string]any{
+			"Check": map[string]any{"TCP": w.Addr, "Interval": "2s", "Timeout": "1s", "Status": "passing"},
+		})
+	}
+	putDtab(t, s, "default", "/c => /#/io.l5d.consul/.local ; /svc/redis => /c/web1")
+	listen := s.Addr()
+	startAgent(t, s, "agent", redisHCL(s, listen))
+	within(t, "web1 answers", func(ctx context.Context) error { return reaches(ctx, listen, "web1") })
+	old, err := dialNamed(t.Context(), listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+
+	// Traffic all the time: every new connection must get through.
+	ctx, stop := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	made := 0
+	go func() {
+		defer close(failed)
+		for ctx.Err() == nil {
+			if err := func() error {
+				c, err := dialNamed(t.Context(), listen)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				return c.echo("new")
+			}(); err != nil {
+				failed <- fmt.Errorf("connection %d: %w", made, err)
+				return
+			}
+			made++
+			select {
+			case <-ctx.Done():
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+
+	s.Consul.Kill()
+	pause(t, 2*time.Second)
+	if err := old.echo("during"); err != nil {
+		t.Errorf("established connection without Consul: %v", err)
+	}
+	if err := s.Consul.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pause(t, 4*time.Second) // the time in which checks fail because they have not run yet
+	if err := old.echo("after"); err != nil {
+		t.Errorf("established connection after the restart: %v", err)
+	}
+	stop()
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d connections while Consul was down and came back", made)
+
+	putDtab(t, s, "default", "/c => /#/io.l5d.consul/.local ; /svc/redis => /c/web2")
+	took := within(t, "a changed table is followed", func(ctx context.Context) error { return reaches(ctx, listen, "web2") })
+	t.Logf("a change of the table was followed after %s", took.Round(time.Millisecond))
+	web3 := startNamed(t, "web3")
+	register(t, s, "web3", "web2", web3.Addr, nil)
+	within(t, "a changed catalog is followed", func(ctx context.Context) error {
+		if got := whoAnswers(t, listen, 20); got["web3"] == 0 {
+			return fmt.Errorf("connections went to %v", got)
+		}
+		return nil
+	})
+}
