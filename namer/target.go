@@ -17,6 +17,9 @@ import (
 	"argosy/namer/inet"
 )
 
+// Resolver resolves the hosts of targets.
+type Resolver = inet.Resolver
+
 // Target is an endpoint as people write it: its host may be a name that stands for several addresses.
 type Target struct {
 	Host   string // or the path of a unix socket, which starts with a slash and has no port
@@ -123,7 +126,7 @@ func SortEndpoints(endpoints []Endpoint) []Endpoint {
 // WatchTargets publishes the endpoints that the targets stand for, now and whenever DNS answers otherwise, until ctx
 // ends. Hosts that do not resolve are left out while another does; if none does, the address is Neg where DNS knows
 // none of them, Failed where it could not be asked, and Pending until it has been.
-func WatchTargets(ctx context.Context, resolver inet.Resolver, targets []Target, publish func(Addr)) {
+func WatchTargets(ctx context.Context, resolver Resolver, targets []Target, publish func(Addr)) {
 	if addr, ok := FixedTargets(targets); ok {
 		if ctx.Err() == nil {
 			publish(addr)

@@ -17,7 +17,6 @@ import (
 
 	"argosy/dtab"
 	"argosy/namer"
-	"argosy/namer/inet"
 )
 
 // poll is the time between two looks at a file. A change is believed when two looks in a row see the same.
@@ -30,7 +29,7 @@ const emptied = 250 * time.Millisecond
 type Namer struct {
 	root     string
 	logger   hclog.Logger
-	resolver inet.Resolver
+	resolver namer.Resolver
 }
 
 var _ namer.Peeker = (*Namer)(nil)

@@ -9,14 +9,13 @@ import (
 
 	"argosy/dtab"
 	"argosy/namer"
-	"argosy/namer/inet"
 )
 
 // Namer knows a fixed set of services. Hosts that are names are resolved, again and again.
 type Namer struct {
 	services map[string][]namer.Target // by the name as a path
 	longest  int                       // number of elements of the longest name
-	resolver inet.Resolver
+	resolver namer.Resolver
 }
 
 var _ namer.Peeker = (*Namer)(nil)
