@@ -270,7 +270,9 @@ func (o *observer) until(what string, f func(store.Observation) bool) store.Obse
 
 func (o *observer) table(text string) store.Observation {
 	o.t.Helper()
-	return o.until(text, func(v store.Observation) bool { return v.Known && v.Exists && v.Err == nil && v.Entry.Dtab.String() == text })
+	return o.until(text, func(v store.Observation) bool {
+		return v.Known && v.Exists && v.Err == nil && v.Entry.Dtab.String() == text
+	})
 }
 
 func (o *observer) absent() {
