@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"argosy/internal/backoff"
 	"argosy/scheduler/law"
 	"argosy/scheduler/metric"
 	"argosy/scheduler/policies"
@@ -18,6 +19,7 @@ const (
 	callTimeout = 30 * time.Second
 	// The first hold of a kind is logged where operators see it; one that keeps coming back, so often at most.
 	repeatLog = time.Minute
+	firstLook = 500 * time.Millisecond
 )
 
 // memory is what outlives a runner: a policy that is changed, or a reload, does not start from nothing.
@@ -51,6 +53,10 @@ func (r *runner) run(ctx context.Context) {
 	defer wg.Wait()
 	wg.Go(func() { r.target.Run(ctx) })
 
+	// The target gets a moment to find out about itself, or every start would begin with complaints.
+	if backoff.Sleep(ctx, min(r.interval, firstLook)) != nil {
+		return
+	}
 	tick := time.NewTicker(r.interval)
 	defer tick.Stop()
 	for {

@@ -76,7 +76,10 @@ func propose(now time.Time, p Policy, count int, bad Reason, detail string, samp
 		return p.Max, AboveMax, fmt.Sprintf("the count is %d, above max, which is %d", count, p.Max)
 	}
 
-	load := fmt.Sprintf("a load of %.6g is %.4g of the target for %d", sample.Value, sample.Value/(p.TargetValue*float64(max(count, 1))), count)
+	load := fmt.Sprintf("a load of %.6g with no instances", sample.Value)
+	if count > 0 {
+		load = fmt.Sprintf("a load of %.6g is %.4g%% of the target for %d", sample.Value, 100*sample.Value/(p.TargetValue*float64(count)), count)
+	}
 	raw := d.Terms.Raw
 	switch {
 	case raw > count && (count == 0 || sample.Value > p.TargetValue*float64(count)*(1+p.Tolerance)):

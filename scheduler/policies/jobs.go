@@ -24,7 +24,7 @@ const (
 	shortestPause = 500 * time.Millisecond
 )
 
-// Snapshot is what the jobs ask for now.
+// Snapshot is what the jobs ask for now, ordered by name.
 type Snapshot struct {
 	Policies []Policy
 	Problems []Problem
@@ -124,7 +124,6 @@ type follower struct {
 type cached struct {
 	index  uint64
 	policy *api.ScalingPolicy
-	told   bool // what is wrong with it has been logged
 }
 
 // round waits for a change of the list and reads what is new in it.
@@ -172,7 +171,7 @@ func (f *follower) read(ctx context.Context, id string) (*api.ScalingPolicy, err
 // parseAll parses every policy by itself, so that a bad one stops nobody else.
 func (f *follower) parseAll() Snapshot {
 	var s Snapshot
-	for id, c := range f.cache {
+	for _, c := range f.cache {
 		if !ours(c.policy) {
 			continue
 		}
@@ -182,11 +181,6 @@ func (f *follower) parseAll() Snapshot {
 			continue
 		}
 		s.Problems = append(s.Problems, Problem{p.Name, p.Origin, err.Error()})
-		if !c.told {
-			f.logger.Error("a scaling policy is not used", "job", p.Target.Job, "group", p.Target.Group, "error", err)
-			c.told = true
-			f.cache[id] = c
-		}
 	}
 	return s
 }

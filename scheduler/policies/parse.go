@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
@@ -77,7 +78,7 @@ func parse(p *api.ScalingPolicy, a Abilities) (Policy, error) {
 		r.problems = append(r.problems, err)
 	}
 	r.unknown()
-	return out, errors.Join(r.problems...)
+	return out, r.err()
 }
 
 func reference(p *api.ScalingPolicy) Ref {
@@ -106,6 +107,18 @@ func (r *reader) wrong(format string, a ...any) {
 	r.problems = append(r.problems, fmt.Errorf(format, a...))
 }
 
+// err is everything that is wrong, in one line for the log.
+func (r *reader) err() error {
+	if len(r.problems) == 0 {
+		return nil
+	}
+	var all []string
+	for _, p := range r.problems {
+		all = append(all, strings.ReplaceAll(p.Error(), "\n", "; "))
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
 func (r *reader) take(key string) (any, bool) {
 	r.taken = append(r.taken, key)
 	v, ok := r.values[key]
@@ -115,7 +128,7 @@ func (r *reader) take(key string) (any, bool) {
 func (r *reader) unknown() {
 	for _, key := range slices.Sorted(maps.Keys(r.values)) {
 		if !slices.Contains(r.taken, key) {
-			r.wrong("unknown key %q; there are %v", key, r.taken)
+			r.wrong("unknown key %q; there are %s", key, strings.Join(r.taken, ", "))
 		}
 	}
 }
