@@ -80,9 +80,9 @@ func Tell(ctx context.Context, stage Stage, o Options) error {
 	steps := Steps()
 	t := &telling{stage: stage, facts: stage.Facts(), report: o.Reporter}
 	telling, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	var watching sync.WaitGroup
 	defer watching.Wait()
+	defer cancel(nil)
 	watching.Go(func() {
 		select {
 		case <-o.TakeOver:
