@@ -120,7 +120,9 @@ func decision(ctx context.Context, scheduler string) (lastDecision, error) {
 	if err != nil {
 		return lastDecision{}, err
 	}
-	var answer struct{ Policies []struct{ Decision lastDecision } }
+	var answer struct {
+		Policies []struct{ Decision lastDecision }
+	}
 	if err := json.Unmarshal([]byte(body), &answer); err != nil {
 		return lastDecision{}, err
 	}

@@ -26,7 +26,6 @@ type progress struct {
 
 	mu   sync.Mutex
 	text string
-	last string // what the terminal shows
 
 	quit    chan struct{}
 	stopped chan struct{}
@@ -92,6 +91,8 @@ func (p *progress) stop() {
 }
 
 func (p *progress) show(text string, final bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	line := fmt.Sprintf("%s: %s, %s", p.name, text, time.Since(p.started).Round(time.Second))
 	if !p.terminal || final {
 		fmt.Fprintln(p.out, line)
