@@ -3,12 +3,17 @@ package main
 import "github.com/hashicorp/cli"
 
 // hiddenCommands work, but are not for people.
-var hiddenCommands = []string{}
+var hiddenCommands = []string{"demo-child"}
 
 // commands lists every subcommand.
 func commands(m *meta) map[string]cli.CommandFactory {
 	all := map[string]cli.Command{
-		"version": &versionCommand{m},
+		"agent":      &agentCommand{m},
+		"demo":       &demoCommand{m},
+		"demo-child": &demoChildCommand{m},
+		"dev":        &devCommand{m},
+		"scheduler":  &schedulerCommand{m},
+		"version":    &versionCommand{m},
 	}
 	factories := make(map[string]cli.CommandFactory, len(all))
 	for name, command := range all {
