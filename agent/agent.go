@@ -218,6 +218,9 @@ func (a *Agent) forgetRetired() {
 
 var errDraining = errors.New("the agent is draining")
 
+// RefuseReload counts a configuration that could not be loaded, and so did not come as far as Reload.
+func (a *Agent) RefuseReload() { a.metrics.reloads.WithLabelValues("failed").Inc() }
+
 // Reload makes the agent follow cfg: everything that can fail is done first, and an error changes nothing. Listeners
 // that stay keep their sockets and connections; connections of listeners that go are not cut.
 func (a *Agent) Reload(cfg *config.Config) (err error) {

@@ -95,6 +95,8 @@ func (c *agentCommand) Run(args []string) int {
 				cfg, err := load()
 				if err == nil {
 					err = a.Reload(cfg)
+				} else {
+					a.RefuseReload()
 				}
 				if err != nil {
 					logger.Error("the new configuration is not used, the old one stays in force", "error", err)
