@@ -35,7 +35,7 @@ consul {
 }
 
 discovery {
-  services = ["argosy-proxy"]
+  services = ["proxy"]
 }
 
 # Jobs can bring their own policies:
@@ -58,7 +58,7 @@ jobs {
 # otherwise be believed for minutes.
 policy "fleet" {
   target "nomad" {
-    job   = "argosy-proxy"
+    job   = "proxy"
     group = "proxy"
   }
 
