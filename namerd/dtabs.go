@@ -131,10 +131,11 @@ func (s *Server) delete(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 // refused answers 403 where nothing may be changed.
 func (s *Server) refused(w http.ResponseWriter) bool {
-	if s.readOnly {
+	readOnly := s.readOnly.Load()
+	if readOnly {
 		replyText(w, http.StatusForbidden, "this namerd is read-only")
 	}
-	return s.readOnly
+	return readOnly
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {

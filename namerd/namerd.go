@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -42,7 +43,7 @@ type Options struct {
 type Server struct {
 	store    store.Store
 	logger   hclog.Logger
-	readOnly bool
+	readOnly atomic.Bool
 	metrics  *metrics
 	scrape   http.Handler
 
@@ -66,7 +67,8 @@ func NewServer(s store.Store, o Options) *Server {
 	if o.NamesInterval <= 0 {
 		o.NamesInterval = time.Second
 	}
-	srv := &Server{store: s, logger: o.Logger, readOnly: o.ReadOnly, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
+	srv := &Server{store: s, logger: o.Logger, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
+	srv.readOnly.Store(o.ReadOnly)
 	srv.stopping, srv.stop = context.WithCancel(context.Background())
 	srv.tables = newShared(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
 		s.Observe(ctx, ns, set)
@@ -80,6 +82,9 @@ func NewServer(s store.Store, o Options) *Server {
 	}
 	return srv
 }
+
+// SetReadOnly changes whether the server refuses to change anything.
+func (s *Server) SetReadOnly(v bool) { s.readOnly.Store(v) }
 
 // Close ends all streams and waits for what watches the store. The handler must not be used afterwards.
 func (s *Server) Close() {
@@ -101,7 +106,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
-	s.logger.Info("serving dtabs", "address", l.Addr().String(), "read_only", s.readOnly)
+	s.logger.Info("serving dtabs", "address", l.Addr().String(), "read_only", s.readOnly.Load())
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve the dtab API on %s: %w", l.Addr(), err)

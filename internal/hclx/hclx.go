@@ -28,6 +28,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
 // Attr is a key and its value, not yet evaluated; nil where it was not written and has no default.
@@ -98,6 +99,31 @@ func (d *Decoder) Loaded() bool { return d.loaded }
 // Doubled reports whether a block that may be there once is there twice; then it was reported and not decoded.
 func (d *Decoder) Doubled(block string) bool { return slices.Contains(d.doubled, block) }
 
+// TopLevel returns the names of the keys and blocks that stand at the top of the files, to tell what kind of
+// configuration they are. What cannot be read or parsed is left out; Decode reports it.
+func TopLevel(paths []string) []string {
+	var d Decoder
+	var names []string
+	for _, s := range d.read(paths) {
+		f, _ := hclparse.NewParser().ParseHCL(s.text, s.name)
+		if f == nil {
+			continue
+		}
+		body, ok := f.Body.(*hclsyntax.Body)
+		if !ok {
+			continue
+		}
+		for name := range body.Attributes {
+			names = append(names, name)
+		}
+		for _, b := range body.Blocks {
+			names = append(names, b.Type)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Whole is the place for what is missing from the configuration as a whole: its first file.
 func (d *Decoder) Whole() Range {
 	if len(d.order) == 0 {
@@ -116,7 +142,7 @@ func (d *Decoder) Err() error {
 	if len(d.problems) == 0 {
 		return nil
 	}
-	return &Error{Problems: d.sorted()}
+	return &Error{Problems: d.sorted(), Syntax: !d.loaded}
 }
 
 // At tells a place as people write it: file:line:column.

@@ -70,7 +70,7 @@ func (d *Decoder) Dtab(a Attr) dtab.Dtab {
 	}
 	t, err := dtab.Parse(s)
 	if err != nil {
-		d.syntax(a.Expr, a.Name+" is no dtab", "write entries such as /svc => /#/io.l5d.consul/dc1, with ; between them", err)
+		d.syntax(a.Expr, a.Name+" is no dtab", dtabHint, err)
 		return nil
 	}
 	return t
@@ -91,16 +91,34 @@ func (d *Decoder) DtabFile(a Attr) dtab.Dtab {
 	if err == nil {
 		return t
 	}
-	at := Place(a)
+	d.dtabText(path, text, Place(a), err)
+	return nil
+}
+
+// dtabText reports a mistake in a text that is a table as a whole.
+func (d *Decoder) dtabText(name string, text []byte, at Range, err error) {
 	var syntax *dtab.SyntaxError
 	if errors.As(err, &syntax) {
-		d.addSource(path, text)
+		d.addSource(name, text)
 		pos := hcl.Pos{Line: syntax.Line(), Column: syntax.Column(), Byte: syntax.Offset}
-		at = Range{Filename: path, Start: pos, End: next(pos)}
+		at = Range{Filename: name, Start: pos, End: next(pos)}
 		err = expected(syntax)
 	}
-	d.Errorf(at, "write entries such as /svc => /#/io.l5d.consul/dc1, with ; between them", "the file is no dtab: %v", err)
-	return nil
+	d.Errorf(at, dtabHint, "no dtab: %v", err)
+}
+
+const dtabHint = "write entries such as /svc => /#/io.l5d.consul/dc1, with ; between them"
+
+// ParseDtab reads a table that stands alone, outside of any configuration. name is its file, or what to call it in the
+// error, which shows the place as in a configuration.
+func ParseDtab(name, text string) (dtab.Dtab, error) {
+	table, err := dtab.Parse(text)
+	if err == nil {
+		return table, nil
+	}
+	var d Decoder
+	d.dtabText(name, []byte(text), Range{Filename: name}, err)
+	return nil, d.Err()
 }
 
 // addSource lets problems show lines of a file that is not HCL.

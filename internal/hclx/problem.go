@@ -24,7 +24,10 @@ type Problem struct {
 }
 
 // Error is a configuration that is refused, as a whole.
-type Error struct{ Problems []Problem }
+type Error struct {
+	Problems []Problem
+	Syntax   bool // files cannot be read or parsed, so that what they say was not looked at
+}
 
 // InvalidConfig marks the error, so that a command can choose its exit code.
 func (*Error) InvalidConfig() {}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/cli"
+
+	"argosy/dtab"
+	"argosy/internal/hclx"
+	"argosy/namerd/client"
+	"argosy/namerd/store"
+)
+
+const defaultNamerd = "http://127.0.0.1:4180"
+
+// dtabTimeout is for a whole dtab command.
+const dtabTimeout = 30 * time.Second
+
+// dtabCommands are the commands below dtab; dtabAliases the other names that namerctl has for them.
+func dtabCommands(m *meta) map[string]cli.Command {
+	return map[string]cli.Command{
+		"dtab":        &dtabCommand{m},
+		"dtab list":   &dtabListCommand{m},
+		"dtab get":    &dtabGetCommand{m},
+		"dtab create": &dtabCreateCommand{m},
+		"dtab update": &dtabUpdateCommand{m},
+		"dtab delete": &dtabDeleteCommand{m},
+		"dtab ls":     &dtabListCommand{m},
+		"dtab cat":    &dtabGetCommand{m},
+		"dtab new":    &dtabCreateCommand{m},
+		"dtab up":     &dtabUpdateCommand{m},
+		"dtab del":    &dtabDeleteCommand{m},
+		"dtab rm":     &dtabDeleteCommand{m},
+	}
+}
+
+var dtabAliases = []string{"dtab ls", "dtab cat", "dtab new", "dtab up", "dtab del", "dtab rm"}
+
+type dtabCommand struct{ *meta }
+
+func (c *dtabCommand) Synopsis() string {
+	return "Read and change tables (list, get, create, update, delete)"
+}
+func (c *dtabCommand) Run(_ []string) int { return cli.RunResultHelp }
+
+func (c *dtabCommand) Help() string {
+	return strings.TrimSpace(`
+Usage: argosy dtab <list|get|create|update|delete> [options]
+
+  Reads and changes the tables of a namerd: this project's, or Namerd 1.x.` + namerdOptions + `
+
+Example:
+
+    argosy dtab create default -dtab '/svc => /#/io.l5d.consul/dc1'
+    argosy dtab get default > default.dtab
+    argosy dtab update default default.dtab`)
+}
+
+const namerdOptions = `
+
+  Where namerd is comes from -addr, else from the environment variables
+  ARGOSY_NAMERD_ADDR and NAMERCTL_BASE_URL, else it is ` + defaultNamerd + `.`
+
+const namerdFlags = `
+  -addr URL         The namerd to talk to.
+  -token-file FILE  Send the bearer token that is in FILE.
+  -json             Print JSON.`
+
+// namerdFlagSet are the flags of every dtab command.
+type namerdFlagSet struct {
+	*flag.FlagSet
+	addr, tokenFile string
+	json            bool
+}
+
+func (m *meta) namerdFlags(name string) *namerdFlagSet {
+	f := &namerdFlagSet{FlagSet: m.flags(name)}
+	f.StringVar(&f.addr, "addr", "", "")
+	f.StringVar(&f.tokenFile, "token-file", "", "")
+	f.BoolVar(&f.json, "json", false, "")
+	return f
+}
+
+// client makes the client that the flags and the environment name.
+func (f *namerdFlagSet) client() (*client.Client, error) {
+	addr := f.addr
+	for _, variable := range []string{"ARGOSY_NAMERD_ADDR", "NAMERCTL_BASE_URL"} {
+		if addr == "" {
+			addr = os.Getenv(variable)
+		}
+	}
+	if addr == "" {
+		addr = defaultNamerd
+	}
+	return client.New(addr, client.Options{TokenFile: f.tokenFile})
+}
+
+// withNamerd runs one command against the namerd of the flags.
+func (m *meta) withNamerd(f *namerdFlagSet, run func(context.Context, *client.Client) error) int {
+	c, err := f.client()
+	if err != nil {
+		return m.usage("%s: %v", f.Name(), err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), dtabTimeout)
+	defer cancel()
+	if err := run(ctx, c); err != nil {
+		return m.fail(withHint(err))
+	}
+	return exitOK
+}
+
+// withHint adds what to do next.
+func withHint(err error) error {
+	switch {
+	case errors.Is(err, store.ErrExists):
+		return fmt.Errorf("%w; argosy dtab update replaces it", err)
+	case errors.Is(err, store.ErrVersion):
+		return fmt.Errorf("%w; look with argosy dtab get, and update again", err)
+	case errors.Is(err, store.ErrMissing):
+		return fmt.Errorf("%w; argosy dtab list shows what there is", err)
+	}
+	return err
+}
+
+// input is a table that a user gives, with the version it was made from, if the text tells.
+type input struct {
+	table   dtab.Dtab
+	version string // as the API shows it
+}
+
+// readTable takes the table from -dtab, or from the file argument; "-" is standard input. It complains about text that
+// does not parse before anything is sent.
+func (m *meta) readTable(text string, given bool, files []string) (input, error) {
+	name := "-dtab"
+	switch {
+	case given && len(files) > 0:
+		return input{}, errors.New("give a file or -dtab, not both")
+	case given:
+	case len(files) == 1 && files[0] == "-":
+		b, err := io.ReadAll(m.in)
+		if err != nil {
+			return input{}, fmt.Errorf("read standard input: %w", err)
+		}
+		name, text = "standard input", string(b)
+	case len(files) == 1:
+		b, err := os.ReadFile(files[0])
+		if err != nil {
+			return input{}, err
+		}
+		name, text = files[0], string(b)
+	default:
+		return input{}, errors.New("the table is missing: name a file, - for standard input, or give -dtab '/svc => ...'")
+	}
+	in, err := parseTable(name, text)
+	if err == nil && !in.table.WeightsKept() {
+		fmt.Fprintln(m.errs, "argosy: warning: weights are stored with two decimals; some here have more")
+	}
+	return in, err
+}
+
+// parseTable takes the language itself, also as dtab get prints it with its version in the first line, and the JSON
+// that dtab get -json and namerctl print, or only its array.
+func parseTable(name, text string) (input, error) {
+	trimmed := strings.TrimSpace(text)
+	var in input
+	switch {
+	case strings.HasPrefix(trimmed, "{"):
+		var object struct {
+			Version string    `json:"version"`
+			Dtab    dtab.Dtab `json:"dtab"`
+		}
+		if err := json.Unmarshal([]byte(trimmed), &object); err != nil {
+			return in, fmt.Errorf("%s: %w", name, err)
+		}
+		if object.Dtab == nil {
+			return in, fmt.Errorf(`%s: the JSON has no "dtab"`, name)
+		}
+		return input{object.Dtab, object.Version}, nil
+	case strings.HasPrefix(trimmed, "["):
+		if err := json.Unmarshal([]byte(trimmed), &in.table); err != nil {
+			return in, fmt.Errorf("%s: %w", name, err)
+		}
+		return in, nil
+	}
+	var err error
+	if in.table, err = hclx.ParseDtab(name, text); err != nil {
+		return in, err
+	}
+	line, _, _ := strings.Cut(trimmed, "\n")
+	if v, ok := strings.CutPrefix(line, "# version "); ok {
+		in.version = strings.TrimSpace(v)
+	}
+	return in, nil
+}
