@@ -2,9 +2,13 @@ package relaytest
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"io"
+	"net"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,20 +150,32 @@ func resetDuringBulk(t *testing.T, e *env) {
 	w.expect(outcome.Reset, relay.Server, -1, 0)
 }
 
-// lastWords: what a server says before it breaks off still reaches the client.
+// lastWords: what a server says before it breaks off reaches a client that is just writing, and so does the reset.
 func lastWords(t *testing.T, e *env) {
-	w := e.join(nil)
-	words := payload(1, 10_000)
-	write(t, w.server, words)
-	same(t, "last words", read(t, w.client, len(words)), words)
-	relay.Abort(w.server)
-	for { // until the reset has come back to the writer
-		if _, err := w.client.Write([]byte("anybody there?")); err != nil {
-			break
+	for range 40 {
+		w := e.join(nil)
+		words := payload(1, 9_000)
+		var writing sync.WaitGroup
+		var failed error
+		writing.Go(func() {
+			for failed == nil {
+				_, failed = w.client.Write([]byte("anybody there?"))
+			}
+		})
+		read(t, w.server, 100)
+		write(t, w.server, words)
+		relay.Abort(w.server)
+		got, err := io.ReadAll(w.client)
+		writing.Wait()
+		same(t, "last words", got, words)
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(failed, syscall.ECONNRESET) {
+			t.Errorf("reading ended with %v and writing with %v: nowhere a reset", err, failed)
 		}
-		time.Sleep(time.Millisecond)
+		w.expect(outcome.Reset, relay.Server, -1, 9_000)
+		if t.Failed() {
+			return
+		}
 	}
-	w.expect(outcome.Reset, relay.Server, -1, 10_000)
 }
 
 // slowReader: a peer that does not read stops the other one, and loses nothing.
@@ -238,7 +254,11 @@ func idle(t *testing.T, e *env) {
 
 // idleNotSlow: a peer that reads slowly is not idle, even if the bytes in hand take longer than the timeout.
 func idleNotSlow(t *testing.T, e *env) {
-	w := e.join(func(p *relay.Pair) { p.Idle = 400 * time.Millisecond })
+	w := e.join(func(p *relay.Pair) {
+		p.Idle = 400 * time.Millisecond
+		bare(p.Client).SetWriteBuffer(64 << 10)
+	})
+	bare(w.client).SetReadBuffer(64 << 10) // so that all that is read is soon noticed by the sender
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		lump := make([]byte, 64<<10)
@@ -254,13 +274,21 @@ func idleNotSlow(t *testing.T, e *env) {
 		sending.Wait()
 		w.end()
 	}()
-	piece := make([]byte, 256<<10)
-	for range 20 {
+	piece := make([]byte, 32<<10)
+	for range 40 { // a second and a quarter in all; a bulk transfer may count less often than that
 		if _, err := io.ReadFull(w.client, piece); err != nil {
 			t.Fatalf("cut although bytes were moving: %v", err)
 		}
-		time.Sleep(75 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// bare is the TCP connection below c.
+func bare(c net.Conn) *net.TCPConn {
+	if s, ok := c.(*tls.Conn); ok {
+		c = s.NetConn()
+	}
+	return c.(*net.TCPConn)
 }
 
 func cut(t *testing.T, e *env) {
