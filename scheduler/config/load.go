@@ -62,6 +62,7 @@ func loadConsul(d *hclx.Decoder, r *rawConfig, c *Config) {
 		return
 	}
 	services := r.Discovery.Services
+	required(d, services, "services", r.Discovery.Range)
 	if c.Discovery.Services = names(d, services); services != nil && len(d.Texts(services)) == 0 {
 		d.Errorf(hclx.Place(services), `write services = ["argosy"]`, "services is empty")
 	}
@@ -69,6 +70,7 @@ func loadConsul(d *hclx.Decoder, r *rawConfig, c *Config) {
 
 func loadSources(d *hclx.Decoder, r *rawConfig, c *Config) {
 	if p := r.Prometheus; p != nil {
+		required(d, p.Address, "address", p.Range)
 		c.Prometheus = &Prometheus{
 			Address: d.URL(p.Address), Timeout: d.Duration(p.Timeout, 100*time.Millisecond, 2*time.Minute), TokenFile: d.String(p.TokenFile),
 		}
@@ -126,6 +128,8 @@ var metricName = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
 func loadPolicy(d *hclx.Decoder, r *rawPolicy, c *Config, a policies.Abilities) policies.Policy {
 	const day = 24 * time.Hour
 	p := policies.Policy{Name: r.Name, Origin: hclx.At(r.Range)}
+	required(d, r.TargetValue, "target_value", r.Range)
+	required(d, r.Max, "max", r.Range)
 	p.Law = law.Policy{
 		TargetValue:  d.Float(r.TargetValue, math.SmallestNonzeroFloat64, math.MaxFloat64),
 		Tolerance:    d.Float(r.Tolerance, 0, 0.99),
@@ -210,6 +214,13 @@ func loadTarget(d *hclx.Decoder, r *rawPolicy, c *Config) policies.Ref {
 // Abilities are what this configuration gives policies to work with.
 func (c *Config) Abilities() policies.Abilities {
 	return policies.Abilities{Prometheus: c.Prometheus != nil, Scrape: c.Scrape != nil, Interval: c.Interval}
+}
+
+// required reports a key that is missing in a block.
+func required(d *hclx.Decoder, a hclx.Attr, name string, block hclx.Range) {
+	if a == nil {
+		d.Errorf(block, fmt.Sprintf("add %s = ...", name), "%s is missing", name)
+	}
 }
 
 // names takes a list of names, each once.

@@ -60,18 +60,22 @@ type rawNomad struct {
 // rawDiscovery makes the list at `/v1/sd`, in the form of Prometheus's `http_sd_configs`.
 type rawDiscovery struct {
 	// Consul services. Of each instance the address in its meta `admin` is listed, whatever its health: an agent that
-	// is in trouble is one to watch.
-	Services hclx.Attr `hcl:"services" type:"list of strings"`
+	// is in trouble is one to watch. Required.
+	Services hclx.Attr `hcl:"services,optional" type:"list of strings"`
+
+	Range hclx.Range `hcl:",def_range"`
 }
 
 // rawPrometheus is a Prometheus, or what speaks its API.
 type rawPrometheus struct {
-	// The base URL.
-	Address hclx.Attr `hcl:"address" type:"url"`
+	// The base URL. Required.
+	Address hclx.Attr `hcl:"address,optional" type:"url"`
 	// For the queries of one evaluation.
 	Timeout hclx.Attr `hcl:"timeout,optional" type:"duration" default:"5s"`
 	// A file that holds a bearer token to send. Read again for every query.
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
+
+	Range hclx.Range `hcl:",def_range"`
 }
 
 // rawScrape reads agents' metrics pages.
@@ -100,7 +104,7 @@ type rawJobs struct {
 // together. When it is missing, stale, not a number or hard to believe, the count stays as it is.
 type rawPolicy struct {
 	Name string `hcl:"name,label"`
-	// What is scaled: `target "nomad"` or `target "process"`.
+	// What is scaled: `target "nomad"` or `target "process"`. Required.
 	Target []rawTarget `hcl:"target,block"`
 
 	// PromQL with one series as its result. Series older than `max_age` do not count; let it demand `up == 1`, too, so
@@ -119,14 +123,14 @@ type rawPolicy struct {
 	// Labels that the summed series of `metric` must have.
 	Match hclx.Attr `hcl:"match,optional" type:"map of strings"`
 
-	// The load that one instance should carry.
-	TargetValue hclx.Attr `hcl:"target_value" type:"number"`
+	// The load that one instance should carry. Required.
+	TargetValue hclx.Attr `hcl:"target_value,optional" type:"number"`
 	// The share of the target value that the load may be off without a change.
 	Tolerance hclx.Attr `hcl:"tolerance,optional" type:"number" default:"0.1"`
 	// The smallest count. With 0, something other than the instances has to measure the load that wakes them.
 	Min hclx.Attr `hcl:"min,optional" type:"number" default:"1"`
-	// The largest count.
-	Max hclx.Attr `hcl:"max" type:"number"`
+	// The largest count. Required.
+	Max hclx.Attr `hcl:"max,optional" type:"number"`
 	// The time between two steps up.
 	CooldownUp hclx.Attr `hcl:"cooldown_up,optional" type:"duration" default:"10s"`
 	// The time between any step and the next one down.

@@ -135,22 +135,8 @@ func (s *Server) putScale(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) listPolicies(w http.ResponseWriter, r *http.Request) {
-	last := func() (index uint64) {
-		for _, p := range s.policies {
-			index = max(index, p.ModifyIndex)
-		}
-		return max(index, 1)
-	}
-	before := -1
-	s.block(r, func() (uint64, bool) {
-		if before < 0 {
-			before = len(s.policies)
-		}
-		if len(s.policies) != before {
-			return s.index, true
-		}
-		return last(), true
-	})
+	last := func() (uint64, bool) { return max(s.listed, 1), true }
+	s.block(r, last)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := []*api.ScalingPolicyListStub{}
@@ -160,7 +146,8 @@ func (s *Server) listPolicies(w http.ResponseWriter, r *http.Request) {
 			out = append(out, &api.ScalingPolicyListStub{ID: p.ID, Enabled: enabled, Type: p.Type, Target: p.Target, ModifyIndex: p.ModifyIndex})
 		}
 	}
-	s.answer(w, last(), out)
+	index, _ := last()
+	s.answer(w, index, out)
 }
 
 func (s *Server) getPolicy(w http.ResponseWriter, r *http.Request) {

@@ -26,6 +26,7 @@ type Server struct {
 	changed  chan struct{} // closed at the next change
 	jobs     map[string]*job
 	policies map[string]*api.ScalingPolicy
+	listed   uint64 // index of the list of policies
 	broken   func(*http.Request) int
 	race     func()
 	calls    []api.ScalingRequest
@@ -114,7 +115,7 @@ func (s *Server) register(spec *api.Job) *job {
 func (s *Server) policy(spec *api.Job, g *api.TaskGroup) {
 	id := *spec.ID + "-" + *g.Name
 	if g.Scaling == nil {
-		delete(s.policies, id)
+		s.unlist(id)
 		return
 	}
 	old := s.policies[id]
@@ -128,6 +129,14 @@ func (s *Server) policy(spec *api.Job, g *api.TaskGroup) {
 		}
 	}
 	s.policies[id] = &p
+	s.listed = max(s.listed, p.ModifyIndex)
+}
+
+func (s *Server) unlist(id string) {
+	if s.policies[id] != nil {
+		delete(s.policies, id)
+		s.listed = s.index
+	}
 }
 
 // Deploy sets the newest deployment's status, for the newest version; canaries may be 0.
@@ -164,7 +173,7 @@ func (s *Server) Purge(id string) {
 	defer s.mu.Unlock()
 	s.touch()
 	for _, g := range s.jobs[id].newest().TaskGroups {
-		delete(s.policies, id+"-"+*g.Name)
+		s.unlist(id + "-" + *g.Name)
 	}
 	delete(s.jobs, id)
 }
