@@ -138,11 +138,17 @@ func TestFailingEndpointLeavesAndComesBack(t *testing.T) {
 		return nil
 	}
 	within(t, "both get connections", both)
+	// One connection on each, so that they are equally loaded and the choice between them is a matter of chance.
 	old, err := dialTo(t, listen, "web1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer old.Close()
+	other, err := dialTo(t, listen, "web2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
 
 	sick.Store(true)
 	took := within(t, "the failing one gets none", func(context.Context) error {

@@ -24,6 +24,7 @@ type build struct {
 	cache   string // where all servers are kept
 	target  string // the program
 	version string // of the release that the module pins
+	cgo     bool
 }
 
 // newBuild names the target by everything that decides what comes out: the module's files, the Go release and platform,
@@ -45,6 +46,7 @@ func newBuild(ctx context.Context, root string, sp spec) (*build, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go env: %w", withStderr(err))
 	}
+	b.cgo = strings.HasSuffix(strings.TrimSpace(string(platform)), "1") // the last of the four
 	h := sha256.New()
 	for _, part := range [][]byte{mod, sum, platform, []byte(strings.Join(b.flags(), " "))} {
 		fmt.Fprintf(h, "%d\n", len(part))
@@ -84,21 +86,30 @@ func (b *build) goCommand(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run builds into a file beside the target and then renames it, so that a target is always whole.
+// run builds into a folder beside the target and then renames it, so that a target is always whole.
 func (b *build) run(ctx context.Context, progress io.Writer) error {
 	p := newProgress(progress, b.name+" "+b.version)
 	defer p.stop()
-	total, err := b.list(ctx, p)
-	if err != nil {
-		return fmt.Errorf("build: %w", err)
-	}
 	dir := filepath.Dir(b.target)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	temp := filepath.Join(dir, fmt.Sprintf(".%s.%d", b.name, os.Getpid()))
-	defer os.Remove(temp)
-	args := append([]string{"build", "-v", "-o", temp}, b.flags()...)
+	temp, err := os.MkdirTemp(dir, ".build-")
+	if err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	defer os.RemoveAll(temp)
+	extra, err := b.withoutCgo(ctx, temp)
+	if err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	flags := append(b.flags(), extra...)
+	total, err := b.list(ctx, p, flags)
+	if err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	program := filepath.Join(temp, b.name)
+	args := append([]string{"build", "-v", "-o", program}, flags...)
 	compiled := 0
 	p.say(fmt.Sprintf("compiling at most %d packages", total))
 	err = b.follow(b.goCommand(ctx, append(args, b.pkg)...), func(line string) bool {
@@ -112,7 +123,7 @@ func (b *build) run(ctx context.Context, progress io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
-	if err := os.Rename(temp, b.target); err != nil {
+	if err := os.Rename(program, b.target); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
 	p.done(fmt.Sprintf("built, %d packages compiled: %s", compiled, b.target))
@@ -123,9 +134,9 @@ func (b *build) run(ctx context.Context, progress io.Writer) error {
 var packagePattern = regexp.MustCompile(`^[\w.\-]+(/[\w.\-~+]+)*$`)
 
 // list downloads the modules that the build needs and counts the packages in it.
-func (b *build) list(ctx context.Context, p *progress) (int, error) {
+func (b *build) list(ctx context.Context, p *progress, flags []string) (int, error) {
 	p.say("looking up modules")
-	args := append([]string{"list", "-deps"}, b.flags()...)
+	args := append([]string{"list", "-deps"}, flags...)
 	cmd := b.goCommand(ctx, append(args, b.pkg)...)
 	downloads := 0
 	out := &lineCounter{}

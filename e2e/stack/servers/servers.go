@@ -47,18 +47,20 @@ type spec struct {
 	pkg     string
 	tags    string
 	minimum version
+	nocgo   string // module to which the folder nocgo is added where there is no cgo
 }
 
 func specOf(name string) (spec, error) {
 	switch name {
 	case Consul:
-		return spec{name, "tools/consul", "github.com/hashicorp/consul", "", version{1, 20, 0}}, nil
+		return spec{name: name, module: "tools/consul", pkg: "github.com/hashicorp/consul", minimum: version{1, 20, 0}}, nil
 	case Nomad:
-		return spec{name, "tools/nomad", "github.com/hashicorp/nomad", "", version{1, 10, 0}}, nil
+		return spec{name: name, module: "tools/nomad", pkg: "github.com/hashicorp/nomad", minimum: version{1, 10, 0},
+			nocgo: "github.com/opencontainers/runc"}, nil
 	case Prometheus:
 		// Every discovery but Consul's is left out: a third of the size, half of the build.
-		return spec{name, "tools/prometheus", "github.com/prometheus/prometheus/cmd/prometheus",
-			"remove_all_sd,enable_consul_sd", version{2, 42, 0}}, nil
+		return spec{name: name, module: "tools/prometheus", pkg: "github.com/prometheus/prometheus/cmd/prometheus",
+			tags: "remove_all_sd,enable_consul_sd", minimum: version{2, 42, 0}}, nil
 	}
 	return spec{}, fmt.Errorf("unknown server %q: there are %s", name, strings.Join(Names(), ", "))
 }
