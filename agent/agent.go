@@ -72,7 +72,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	}
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
-	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready, live: map[string]*registration{}}
+	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
+	"argosy/agent/register"
 	"argosy/dtab"
 )
 
@@ -21,7 +22,7 @@ type generation struct {
 	clients    []clientRule
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
-	entries    []entry // in Consul's catalog
+	services   []register.Service // in Consul's catalog
 }
 
 type clientRule struct {
@@ -137,7 +138,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		}
 		undos = append(undos, g.admin.stop)
 	}
-	if g.entries, err = entries(cfg, g, a.deps.Version); err != nil {
+	if g.services, err = services(cfg, g, a.deps.Version); err != nil {
 		return nil, nil, err
 	}
 	return g, undoAll, nil

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,19 +25,13 @@ const (
 	deregisterTimeout = 5 * time.Second
 )
 
-// entry is one service of this agent in Consul's catalog.
-type entry struct {
-	service register.Service
-	consul  settings.Consul
-}
-
-// entries makes the catalog entries of a generation, one for each listener that is to be registered.
-func entries(cfg *config.Config, g *generation, version string) ([]entry, error) {
+// services makes the catalog's services of a generation, one for each listener that is to be registered.
+func services(cfg *config.Config, g *generation, version string) ([]register.Service, error) {
 	common := config.Register{CheckInterval: 5 * time.Second, CheckTimeout: 2 * time.Second, DeregisterAfter: 10 * time.Minute}
 	if cfg.Register != nil {
 		common = *cfg.Register
 	}
-	var all []entry
+	var all []register.Service
 	for _, l := range g.listeners {
 		if l.config.Register == nil {
 			continue
@@ -77,7 +69,7 @@ func entries(cfg *config.Config, g *generation, version string) ([]entry, error)
 			"routes":  clip(routes(g.listeners)),
 		}
 		maps.Copy(s.Meta, common.Meta)
-		all = append(all, entry{service: s, consul: cfg.Consul})
+		all = append(all, s)
 	}
 	return all, nil
 }
@@ -131,69 +123,78 @@ func clip(s string) string {
 	return s
 }
 
-// registry keeps this agent's entries in the catalog once it can serve. Its methods are called by one goroutine at a
+// registry keeps this agent's services in the catalog once it can serve. Its methods are called by one goroutine at a
 // time.
 type registry struct {
 	logger hclog.Logger
 	ready  func() bool
-	live   map[string]*registration
-}
 
-// registration is one entry that is being kept in the catalog.
-type registration struct {
-	entry     entry
+	consul    settings.Consul
+	services  []register.Service
 	registrar *register.Registrar
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
 }
 
-// use makes the entries of g the ones that are registered. Entries that stay the same are left alone, changed ones are
-// written again without being taken out.
+// use makes the services of g the ones that are registered. Services that stay are not taken out in between.
 func (r *registry) use(g *generation) {
-	next := map[string]entry{}
-	for _, e := range g.entries {
-		next[e.service.ID] = e
+	if reflect.DeepEqual(g.services, r.services) && reflect.DeepEqual(g.config.Consul, r.consul) {
+		return
 	}
-	for id, old := range r.live {
-		e, stays := next[id]
-		switch {
-		case stays && reflect.DeepEqual(e, old.entry):
-			delete(next, id)
-			continue
-		case stays:
-			old.stop()
-		default:
-			old.stop()
-			old.remove(r.logger)
+	r.stop()
+	if len(g.services) == 0 || !reflect.DeepEqual(g.config.Consul, r.consul) {
+		r.deregister()
+		r.registrar = nil
+	}
+	r.services, r.consul = g.services, g.config.Consul
+	if len(r.services) == 0 {
+		return
+	}
+	if r.registrar == nil {
+		client, err := consulclient.New(r.consul)
+		if err != nil {
+			r.logger.Error("cannot register", "error", err)
+			return
 		}
-		delete(r.live, id)
+		r.registrar = register.New(client, r.logger)
 	}
-	for _, id := range slices.Sorted(maps.Keys(next)) {
-		if n := r.start(next[id]); n != nil {
-			r.live[id] = n
-		}
-	}
-}
-
-func (r *registry) start(e entry) *registration {
-	logger := r.logger.With("id", e.service.ID, "address", net.JoinHostPort(e.service.Address, strconv.Itoa(e.service.Port)))
-	client, err := consulclient.New(e.consul)
-	if err != nil {
-		logger.Error("cannot register", "error", err)
-		return nil
-	}
-	n := &registration{entry: e, registrar: register.New(client, logger)}
 	ctx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
-	n.running.Go(func() {
+	r.cancel = cancel
+	registrar, services := r.registrar, r.services
+	r.running.Go(func() {
 		if !waitUntil(ctx, r.ready) {
 			return
 		}
-		if err := n.registrar.Run(ctx, []register.Service{e.service}); err != nil && ctx.Err() == nil {
-			logger.Error("not registered any more", "error", err)
+		if err := registrar.Run(ctx, services); err != nil {
+			r.logger.Error("cannot register", "error", err)
 		}
 	})
-	return n
+}
+
+// stop ends the looking after the services, which stay registered.
+func (r *registry) stop() {
+	if r.cancel != nil {
+		r.cancel()
+	}
+	r.running.Wait()
+}
+
+// deregister takes the services out of the catalog, after stop.
+func (r *registry) deregister() {
+	if r.registrar == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), deregisterTimeout)
+	defer cancel()
+	if err := r.registrar.Deregister(ctx); err != nil {
+		r.logger.Warn("cannot deregister; Consul will find the health check failing", "error", err)
+	}
+}
+
+// close takes all services out of the catalog.
+func (r *registry) close() {
+	r.stop()
+	r.deregister()
 }
 
 // waitUntil asks until ok or ctx ends.
@@ -208,33 +209,4 @@ func waitUntil(ctx context.Context, ok func() bool) bool {
 		}
 	}
 	return true
-}
-
-func (n *registration) stop() {
-	n.cancel()
-	n.running.Wait()
-}
-
-// remove takes the entry out of the catalog.
-func (n *registration) remove(logger hclog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), deregisterTimeout)
-	defer cancel()
-	if err := n.registrar.Deregister(ctx); err != nil {
-		logger.Warn("cannot deregister, Consul will find the health check failing", "id", n.entry.service.ID, "error", err)
-	}
-}
-
-// close takes all entries out and reports whether there were any.
-func (r *registry) close() bool {
-	any := len(r.live) > 0
-	var all sync.WaitGroup
-	for _, n := range r.live {
-		all.Go(func() {
-			n.stop()
-			n.remove(r.logger)
-		})
-	}
-	all.Wait()
-	clear(r.live)
-	return any
 }
