@@ -1,0 +1,337 @@
+package register
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"argosy/internal/consulclient"
+	"argosy/internal/settings"
+)
+
+// fakeAgent is a Consul agent's catalog, as far as a registrar sees it.
+type fakeAgent struct {
+	mu       sync.Mutex
+	services map[string]*api.AgentServiceRegistration
+	changed  chan struct{}
+	writes   []string
+	down     bool
+	slow     chan struct{} // registrations wait for it
+}
+
+func newFakeAgent(t *testing.T) (*fakeAgent, *api.Client) {
+	t.Helper()
+	f := &fakeAgent{services: map[string]*api.AgentServiceRegistration{}, changed: make(chan struct{})}
+	s := httptest.NewServer(f)
+	t.Cleanup(s.Close)
+	client, err := consulclient.New(settings.Consul{Address: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, client
+}
+
+func (f *fakeAgent) change(g func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	down, slow := f.down, f.slow
+	f.mu.Unlock()
+	if down {
+		http.Error(w, "down", http.StatusInternalServerError)
+		return
+	}
+	path := r.URL.Path
+	switch {
+	case path == "/v1/agent/service/register":
+		var s api.AgentServiceRegistration
+		if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
+			panic(err)
+		}
+		if slow != nil {
+			<-slow
+		}
+		f.change(func() {
+			f.services[s.ID] = &s
+			f.writes = append(f.writes, "+"+s.ID)
+		})
+	case strings.HasPrefix(path, "/v1/agent/service/deregister/"):
+		id := strings.TrimPrefix(path, "/v1/agent/service/deregister/")
+		f.change(func() {
+			f.writes = append(f.writes, "-"+id)
+			if f.services[id] == nil {
+				http.Error(w, "Unknown service ID", http.StatusNotFound)
+			}
+			delete(f.services, id)
+		})
+	case path == "/v1/agent/services":
+		w.Write([]byte(`{"_nomad-task-alloc1-group-g-web-http": {"ID": "_nomad-task-alloc1-group-g-web-http", "Service": "web"}}`))
+	default:
+		f.serveService(w, r, strings.TrimPrefix(path, "/v1/agent/service/"))
+	}
+}
+
+func (f *fakeAgent) serveService(w http.ResponseWriter, r *http.Request, id string) {
+	hash := r.URL.Query().Get("hash")
+	for {
+		f.mu.Lock()
+		s, changed := f.services[id], f.changed
+		f.mu.Unlock()
+		if s == nil {
+			http.Error(w, "unknown service ID", http.StatusNotFound)
+			return
+		}
+		now := fmt.Sprintf("%s-%d-%v", s.Address, s.Port, s.Tags)
+		if now != hash {
+			json.NewEncoder(w).Encode(api.AgentService{ID: s.ID, Service: s.Name, Port: s.Port, Address: s.Address, Tags: s.Tags,
+				Meta: s.Meta, Connect: s.Connect, ContentHash: now})
+			return
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (f *fakeAgent) has(id string) *api.AgentServiceRegistration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.services[id]
+}
+
+func (f *fakeAgent) log() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.writes, " ")
+}
+
+func quick(client *api.Client, logger hclog.Logger) *Registrar {
+	r := New(client, logger)
+	r.timing = timing{request: 2 * time.Second, recheck: time.Second, min: 10 * time.Millisecond, max: 50 * time.Millisecond}
+	return r
+}
+
+func eventually(t *testing.T, ask func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ask() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// start runs r in the background, until the returned function is called or the test ends.
+func start(t *testing.T, r *Registrar, services ...Service) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx, services) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestKeepsServicesRegistered(t *testing.T) {
+	f, client := newFakeAgent(t)
+	r := quick(client, hclog.NewNullLogger())
+	web := Service{ID: "web-1", Name: "web", Address: "127.0.0.9", Port: 80, Tags: []string{"a"}, Meta: map[string]string{"version": "1"},
+		CheckURL: "http://127.0.0.1:1/health"}
+	db := Service{ID: "db-1", Name: "db", Port: 81, Native: true}
+	start(t, r, web, db)
+	eventually(t, r.Registered)
+	got := f.has("web-1")
+	if c := got.Check; c == nil || c.HTTP != web.CheckURL || c.Status != "passing" || c.Interval != "5s" || c.Timeout != "2s" || c.DeregisterCriticalServiceAfter != "10m0s" {
+		t.Errorf("check: %+v", c)
+	}
+	if got.Connect != nil || f.has("db-1").Connect == nil || !f.has("db-1").Connect.Native || f.has("db-1").Check != nil {
+		t.Errorf("got %+v and %+v", got, f.has("db-1"))
+	}
+	if got := f.log(); got != "+web-1 +db-1" {
+		t.Errorf("wrote %s", got)
+	}
+
+	// Lost, replaced, and lost in an outage.
+	f.change(func() { delete(f.services, "web-1") })
+	eventually(t, func() bool { return f.has("web-1") != nil })
+	f.change(func() { f.services["web-1"] = &api.AgentServiceRegistration{ID: "web-1", Name: "web", Port: 9} })
+	eventually(t, func() bool { return f.has("web-1").Port == 80 })
+	f.change(func() { delete(f.services, "db-1") }) // not the one that is watched: found at the next look
+	eventually(t, func() bool { return f.has("db-1") != nil })
+	f.change(func() { f.down = true; clear(f.services) })
+	eventually(t, func() bool { return !r.Registered() })
+	f.change(func() { f.down = false })
+	eventually(t, func() bool { return f.has("web-1") != nil && f.has("db-1") != nil && r.Registered() })
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := r.Deregister(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if f.has("web-1") != nil || f.has("db-1") != nil || r.Registered() {
+		t.Error("still registered")
+	}
+	before := f.log()
+	if err := r.Deregister(ctx); err != nil || f.log() != before {
+		t.Errorf("the second time: %v, wrote %s", err, strings.TrimPrefix(f.log(), before))
+	}
+}
+
+func TestAnotherRunTakesOutWhatIsNotWanted(t *testing.T) {
+	f, client := newFakeAgent(t)
+	r := quick(client, hclog.NewNullLogger())
+	stop := start(t, r, Service{ID: "a", Name: "web", Port: 1}, Service{ID: "b", Name: "web", Port: 2})
+	eventually(t, r.Registered)
+	stop()
+	if f.has("a") == nil {
+		t.Fatal("gone with the end of Run")
+	}
+	stop = start(t, r, Service{ID: "b", Name: "web", Port: 3}, Service{ID: "c", Name: "web", Port: 4})
+	eventually(t, func() bool { return f.has("c") != nil })
+	if f.has("a") != nil || f.has("b").Port != 3 || f.has("c") == nil {
+		t.Errorf("wrote %s", f.log())
+	}
+	stop()
+	if got := f.log(); got != "+a +b -a +b +c" {
+		t.Errorf("wrote %s", got)
+	}
+}
+
+// A registration that is under way when we leave must not be what remains.
+func TestDeregisterIsTheLastWord(t *testing.T) {
+	f, client := newFakeAgent(t)
+	slow := make(chan struct{})
+	f.change(func() { f.slow = slow })
+	r := quick(client, hclog.NewNullLogger())
+	stop := start(t, r, Service{ID: "a", Name: "web", Port: 1})
+	eventually(t, func() bool { return len(r.known(nil)) == 1 })
+	time.AfterFunc(50*time.Millisecond, func() { close(slow) })
+	time.Sleep(100 * time.Millisecond)
+	if err := r.Deregister(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if f.has("a") != nil {
+		t.Errorf("wrote %s", f.log())
+	}
+}
+
+func TestDeregisterIsBounded(t *testing.T) {
+	f, client := newFakeAgent(t)
+	r := quick(client, hclog.NewNullLogger())
+	start(t, r, Service{ID: "a", Name: "web", Port: 1})
+	eventually(t, r.Registered)
+	f.change(func() { f.down = true })
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := r.Deregister(ctx); err == nil || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	f.change(func() { f.down = false })
+	if err := r.Deregister(t.Context()); err != nil || f.has("a") != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestNothingToDeregister(t *testing.T) {
+	f, client := newFakeAgent(t)
+	if err := quick(client, hclog.NewNullLogger()).Deregister(t.Context()); err != nil || f.log() != "" {
+		t.Errorf("%v, wrote %s", err, f.log())
+	}
+}
+
+func TestWhatCannotBeRegistered(t *testing.T) {
+	f, client := newFakeAgent(t)
+	r := quick(client, hclog.NewNullLogger())
+	for _, s := range [][]Service{
+		{{ID: "", Name: "web"}}, {{ID: "a", Name: ""}}, {{ID: "_nomad-task-x", Name: "web"}}, {{ID: "a/b", Name: "web"}},
+		{{ID: "a", Name: "web"}, {ID: "a", Name: "web"}}, {{ID: "a", Name: "web", Port: 70000}},
+	} {
+		if err := r.Run(t.Context(), s); err == nil {
+			t.Errorf("%+v was accepted", s)
+		}
+	}
+	if f.log() != "" {
+		t.Errorf("wrote %s", f.log())
+	}
+}
+
+func TestWarnsOfNomad(t *testing.T) {
+	for _, c := range []struct {
+		alloc, service string
+		want           bool
+	}{{"alloc1", "web", true}, {"alloc2", "web", false}, {"alloc1", "db", false}, {"", "web", false}} {
+		t.Setenv("NOMAD_ALLOC_ID", c.alloc)
+		_, client := newFakeAgent(t)
+		var log sink
+		r := quick(client, hclog.New(&hclog.LoggerOptions{Output: &log}))
+		stop := start(t, r, Service{ID: "x", Name: c.service, Port: 1}, Service{ID: "y", Name: "other", Port: 2})
+		eventually(t, r.Registered)
+		if c.want {
+			eventually(t, func() bool { return strings.Contains(log.String(), "Nomad has registered") })
+		}
+		stop()
+		if n := strings.Count(log.String(), "Nomad has registered"); n > 1 || (n == 1) != c.want {
+			t.Errorf("%+v: %d warnings", c, n)
+		}
+	}
+}
+
+type sink struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b = append(s.b, p...)
+	return len(p), nil
+}
+
+func (s *sink) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(slices.Clone(s.b))
+}
+
+func TestDeregisterEndsWithItsContext(t *testing.T) {
+	f, client := newFakeAgent(t)
+	never := make(chan struct{})
+	t.Cleanup(func() { close(never) })
+	f.change(func() { f.slow = never })
+	r := quick(client, hclog.NewNullLogger())
+	start(t, r, Service{ID: "a", Name: "web", Port: 1})
+	eventually(t, func() bool { return len(r.known(nil)) == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Deregister(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
