@@ -52,7 +52,7 @@ func namerdConfig(address string, table dtab.Dtab) []byte {
 	f := hclwrite.NewEmptyFile()
 	b := f.Body()
 	b.AppendNewBlock("http", nil).Body().SetAttributeValue("address", cty.StringVal(address))
-	b.AppendNewBlock("storage", []string{"memory"}).Body().SetAttributeValue("dtabs", cty.MapVal(map[string]cty.Value{
+	b.AppendNewBlock("store", []string{"memory"}).Body().SetAttributeValue("namespaces", cty.ObjectVal(map[string]cty.Value{
 		Namespace: cty.StringVal(table.String()),
 	}))
 	return f.Bytes()

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	agentconfig "argosy/agent/config"
+	"argosy/dtab"
 	"argosy/internal/devca"
+	namerdconfig "argosy/namerd/config"
 )
 
 func write(t *testing.T, text string) string {
@@ -113,5 +115,19 @@ func TestAgentsUnderstandTheirConfiguration(t *testing.T) {
 		l.Destination.String() != "/svc/cache" || l.TLS == nil || l.TLS.ClientCAFile != files.CA ||
 		got.Dtab.Namerd == nil || got.Dtab.Namespace != Namespace || got.Drain.Timeout != 15*time.Second || got.Drain.Propagation != 0 {
 		t.Errorf("got %+v, listener %+v", got, l)
+	}
+}
+
+func TestNamerdUnderstandsItsConfiguration(t *testing.T) {
+	table, err := dtab.Parse(`/svc => /#/io.l5d.fs; /svc/a => 3 * /x & 7 * /y | /$/nil ;`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := namerdconfig.Load([]string{write(t, string(namerdConfig("127.0.0.1:4190", table)))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.HTTP.Address != "127.0.0.1:4190" || got.Memory == nil || !got.Memory.Namespaces[Namespace].Equal(table) {
+		t.Errorf("got %+v, %v", got, got.Memory)
 	}
 }

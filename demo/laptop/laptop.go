@@ -38,7 +38,7 @@ const (
 // The load in requests a second.
 const (
 	calm = 80
-	busy = 400
+	busy = 320
 )
 
 // Options say how to run.
@@ -58,8 +58,9 @@ type Stage struct {
 	loading sync.WaitGroup
 	unload  context.CancelFunc
 
-	mu  sync.Mutex
-	env *dev.Env
+	mu       sync.Mutex
+	env      *dev.Env
+	identity *web.TLS
 }
 
 // New makes a stage with nothing on it.
@@ -162,6 +163,24 @@ func (s *Stage) Shift(ctx context.Context, cluster string) (string, error) {
 	return s.table.shift(ctx, cluster)
 }
 
+// Probe opens one connection with the web servers' certificate.
+func (s *Stage) Probe(ctx context.Context) (web.Open, error) {
+	e := s.running()
+	s.mu.Lock()
+	if s.identity == nil {
+		in := func(file string) string { return filepath.Join(e.CertDir(), file) }
+		t, err := web.LoadTLS(in(webService+".pem"), in(webService+"-key.pem"), in("ca.pem"), "redis")
+		if err != nil {
+			s.mu.Unlock()
+			return web.Open{}, err
+		}
+		s.identity = t
+	}
+	t := s.identity
+	s.mu.Unlock()
+	return web.Whoami(ctx, e.ProxyAddress(fleet), t, 5*time.Second)
+}
+
 // SetRate changes the load.
 func (s *Stage) SetRate(ctx context.Context, perSecond float64) { s.load.SetRate(ctx, perSecond) }
 
@@ -198,13 +217,13 @@ func (s *Stage) WithoutCertificate(ctx context.Context) (refusal, err error) {
 }
 
 // Observe asks everybody.
-func (s *Stage) Observe(ctx context.Context, since time.Time) (story.Observation, error) {
+func (s *Stage) Observe(ctx context.Context) (story.Observation, error) {
 	e := s.running()
 	if e == nil {
 		return story.Observation{}, errors.New("not started yet")
 	}
 	o := story.Observation{Load: s.load.Stats(), Wanted: e.Wanted(fleet)}
-	if err := s.looker.Webs(ctx, s.webs("", ""), since, &o); err != nil {
+	if err := s.looker.Webs(ctx, s.webs("", ""), &o); err != nil {
 		return o, err
 	}
 	for _, name := range []string{story.Redis1, story.Redis2} {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -67,17 +66,13 @@ func (l *Looker) get(ctx context.Context, url string) (*http.Response, error) {
 	return res, nil
 }
 
-// Webs asks the web servers at the given addresses and adds their answers to o. Connections are told since a time;
-// zero: none.
-func (l *Looker) Webs(ctx context.Context, addresses []string, since time.Time, o *story.Observation) error {
-	if since.IsZero() {
-		since = time.Now().Add(time.Hour)
-	}
+// Webs asks the web servers at the given addresses and adds their answers to o.
+func (l *Looker) Webs(ctx context.Context, addresses []string, o *story.Observation) error {
 	if o.Backends == nil {
 		o.Backends = map[string]story.Backend{}
 	}
 	for _, a := range addresses {
-		s, err := l.web(ctx, "http://"+a+"/stats?since="+strconv.FormatInt(since.UnixNano(), 10))
+		s, err := l.web(ctx, "http://"+a+"/stats")
 		if err != nil {
 			return fmt.Errorf("ask web server: %w", err)
 		}
@@ -88,7 +83,6 @@ func (l *Looker) Webs(ctx context.Context, addresses []string, since time.Time, 
 			sum.Requests += b.Requests
 			o.Backends[name] = sum
 		}
-		o.Opens = append(o.Opens, s.Opens...)
 		o.Web.Requests += s.Requests
 		o.Web.Failed += s.Failed
 		o.Web.Hits += s.Hits
@@ -96,7 +90,6 @@ func (l *Looker) Webs(ctx context.Context, addresses []string, since time.Time, 
 		o.Web.Retried += s.Retried
 		o.Web.Redialed += s.Redialed
 	}
-	slices.SortFunc(o.Opens, func(a, b web.Open) int { return a.Began.Compare(b.Began) })
 	return nil
 }
 

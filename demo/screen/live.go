@@ -96,7 +96,7 @@ func (l *Live) Run(ctx context.Context) {
 		l.mu.Unlock()
 		if step > 1 { // before that there is nothing to look at
 			look, cancel := context.WithTimeout(ctx, time.Second)
-			if o, err := l.stage.Observe(look, time.Time{}); err == nil {
+			if o, err := l.stage.Observe(look); err == nil {
 				l.see(&before, o)
 			}
 			cancel()

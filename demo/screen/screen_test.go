@@ -99,7 +99,7 @@ func (b *board) Shift(_ context.Context, cluster string) (string, error) {
 	return "argosy dtab update", nil
 }
 func (b *board) SetRate(_ context.Context, r float64) { b.rate = r }
-func (b *board) Observe(context.Context, time.Time) (story.Observation, error) {
+func (b *board) Observe(context.Context) (story.Observation, error) {
 	return story.Observation{At: time.Now()}, nil
 }
 

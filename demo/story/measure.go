@@ -7,27 +7,6 @@ import (
 	"time"
 )
 
-// firstOf returns when the first connection arrived at a cluster, lastOf when the last one to it began; zero: none.
-func firstOf(o Observation, cluster string) time.Time {
-	var at time.Time
-	for _, c := range o.Opens {
-		if c.Backend == cluster && (at.IsZero() || c.Arrived.Before(at)) {
-			at = c.Arrived
-		}
-	}
-	return at
-}
-
-func lastOf(o Observation, cluster string) time.Time {
-	var at time.Time
-	for _, c := range o.Opens {
-		if c.Backend == cluster && c.Began.After(at) {
-			at = c.Began
-		}
-	}
-	return at
-}
-
 // split tells how requests were divided among the clusters between two observations, and what the Redis servers
 // themselves say to that.
 func (t *telling) split(from, to Observation) string {

@@ -29,10 +29,12 @@ type Stage interface {
 	// WithoutCertificate connects to the fleet without a client certificate. refusal is the error that the client saw;
 	// nil when it was let in. err: the fleet could not be asked at all.
 	WithoutCertificate(ctx context.Context) (refusal, err error)
+	// Probe opens one new connection as a client would, asks who answers, and closes it.
+	Probe(ctx context.Context) (web.Open, error)
 	// SetRate changes the load, in requests a second.
 	SetRate(ctx context.Context, perSecond float64)
-	// Observe looks at everything once. Connections are told since a time; zero: none.
-	Observe(ctx context.Context, since time.Time) (Observation, error)
+	// Observe looks at everything once.
+	Observe(ctx context.Context) (Observation, error)
 	// Stop ends everything that Start has started, also when that has failed half way.
 	Stop(ctx context.Context) error
 	// Remains lists what Stop has left behind: processes, ports, files. It is empty when all is well.
@@ -59,7 +61,6 @@ type Observation struct {
 	At        time.Time
 	Load      load.Stats
 	Backends  map[string]Backend // by cluster
-	Opens     []web.Open         // connections that web servers began to open since the asked time, in order
 	Web       WebTotals
 	Instances []Instance // of the fleet, running ones
 	Wanted    int

@@ -136,9 +136,9 @@ func (t *telling) step(ctx context.Context, number, of int, title string, within
 }
 
 // until looks again and again until done says so. When ctx ends first, the error is what was missing last.
-func (t *telling) until(ctx context.Context, since time.Time, done func(Observation) (missing string)) (Observation, error) {
+func (t *telling) until(ctx context.Context, done func(Observation) (missing string)) (Observation, error) {
 	for {
-		o, err := t.stage.Observe(ctx, since)
+		o, err := t.stage.Observe(ctx)
 		missing := ""
 		if err != nil {
 			missing = err.Error()
@@ -155,5 +155,5 @@ func (t *telling) until(ctx context.Context, since time.Time, done func(Observat
 
 // observe looks until it has seen everything once.
 func (t *telling) observe(ctx context.Context) (Observation, error) {
-	return t.until(ctx, time.Time{}, func(Observation) string { return "" })
+	return t.until(ctx, func(Observation) string { return "" })
 }

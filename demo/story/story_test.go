@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,13 @@ import (
 // simulation is a stage that works out what would be seen, from what has been done and the time. Its faults are what can
 // go wrong.
 type simulation struct {
+	mu                        sync.Mutex
 	began, shifted, rateSince time.Time
 	rate                      float64
 	sent                      float64
 	grown, stopped            bool
 
-	noStart, letIn, noShift, noGrowth, idleGrowth, noShrink, failsOnShift, failsOnShrink, restarts, leaves bool
+	noStart, letIn, noShift, noGrowth, idleGrowth, noShrink, failsOnShift, failsOnShrink, restarts, leaves, probeFails bool
 }
 
 const (
@@ -34,6 +36,8 @@ func (s *simulation) Facts() Facts {
 }
 
 func (s *simulation) Start(_ context.Context, progress func(string)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	progress("simulating")
 	if s.noStart {
 		return errors.New("no machine")
@@ -43,6 +47,8 @@ func (s *simulation) Start(_ context.Context, progress func(string)) error {
 }
 
 func (s *simulation) Shift(_ context.Context, cluster string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if cluster != Redis2 {
 		return "", errors.New("not simulated")
 	}
@@ -53,18 +59,37 @@ func (s *simulation) Shift(_ context.Context, cluster string) (string, error) {
 }
 
 func (s *simulation) WithoutCertificate(context.Context) (error, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.letIn {
 		return nil, nil
 	}
 	return errors.New("certificate required"), nil
 }
 
+func (s *simulation) Probe(context.Context) (web.Open, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := web.Open{Backend: Redis1, Began: time.Now(), Arrived: time.Now()}
+	if !s.shifted.IsZero() && time.Now().After(s.shifted) {
+		o.Backend = Redis2
+	}
+	if s.probeFails && !s.shifted.IsZero() {
+		return o, errors.New("connection reset")
+	}
+	return o, nil
+}
+
 func (s *simulation) SetRate(_ context.Context, r float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.sent += s.rate * time.Since(s.rateSince).Seconds()
 	s.rate, s.rateSince = r, time.Now()
 }
 
-func (s *simulation) Observe(_ context.Context, since time.Time) (Observation, error) {
+func (s *simulation) Observe(context.Context) (Observation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	now := time.Now()
 	sent := int64(s.sent)
 	if s.rate > 0 {
@@ -83,13 +108,6 @@ func (s *simulation) Observe(_ context.Context, since time.Time) (Observation, e
 		one.Connections, two.Connections = int64(8*(1-moved)), int64(8*moved)
 		one.Requests = min(before+int64(s.rate*life.Seconds()/2), one.Requests)
 		two.Requests = sent - one.Requests
-		for at := since; !since.IsZero() && at.Before(now); at = at.Add(100 * time.Millisecond) {
-			to := Redis1
-			if at.After(s.shifted) {
-				to = Redis2
-			}
-			o.Opens = append(o.Opens, web.Open{Backend: to, Began: at, Arrived: at.Add(5 * time.Millisecond)})
-		}
 	}
 	o.Backends[Redis1], o.Backends[Redis2] = one, two
 	o.Web.Requests = sent
@@ -124,7 +142,12 @@ func (s *simulation) Observe(_ context.Context, since time.Time) (Observation, e
 	return o, nil
 }
 
-func (s *simulation) Stop(context.Context) error { s.stopped = true; return nil }
+func (s *simulation) Stop(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	return nil
+}
 
 func (s *simulation) Remains() []string {
 	if s.leaves {
@@ -173,26 +196,27 @@ func TestTheStory(t *testing.T) {
 
 func TestEveryStepCanFail(t *testing.T) {
 	for name, c := range map[string]struct {
-		stage simulation
+		stage *simulation
 		step  int
 		why   string
 	}{
-		"start":                  {simulation{noStart: true}, 1, "no machine"},
-		"let in":                 {simulation{letIn: true}, 3, "it was let in"},
-		"no shift":               {simulation{noShift: true}, 4, "no new connection has arrived"},
-		"failures in the shift":  {simulation{failsOnShift: true}, 4, "reset"},
-		"restarts":               {simulation{restarts: true}, 4, "agents were restarted"},
-		"no growth":              {simulation{noGrowth: true}, 5, "still wants 2"},
-		"new ones stay idle":     {simulation{idleGrowth: true}, 5, "0 of 3 new instances"},
-		"no shrinking":           {simulation{noShrink: true}, 6, "still wants 5"},
-		"failures when shrunken": {simulation{failsOnShrink: true}, 6, "cut off"},
-		"something left":         {simulation{leaves: true}, 7, "process 7"},
+		"start":                  {&simulation{noStart: true}, 1, "no machine"},
+		"let in":                 {&simulation{letIn: true}, 3, "it was let in"},
+		"no shift":               {&simulation{noShift: true}, 4, "0 have gone to redis2"},
+		"failures in the shift":  {&simulation{failsOnShift: true}, 4, "reset"},
+		"new connections fail":   {&simulation{probeFails: true}, 4, "connection reset"},
+		"restarts":               {&simulation{restarts: true}, 4, "agents were restarted"},
+		"no growth":              {&simulation{noGrowth: true}, 5, "still wants 2"},
+		"new ones stay idle":     {&simulation{idleGrowth: true}, 5, "0 of 3 new instances"},
+		"no shrinking":           {&simulation{noShrink: true}, 6, "still wants 5"},
+		"failures when shrunken": {&simulation{failsOnShrink: true}, 6, "cut off"},
+		"something left":         {&simulation{leaves: true}, 7, "process 7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var r record
 				lingered := 0
-				err := Tell(t.Context(), &c.stage, Options{Reporter: &r, StopWithin: time.Second, Linger: func(context.Context) { lingered++ }})
+				err := Tell(t.Context(), c.stage, Options{Reporter: &r, StopWithin: time.Second, Linger: func(context.Context) { lingered++ }})
 				if err == nil {
 					t.Fatalf("no error\n%s", r.text())
 				}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
-	"argosy/demo/redisd"
 	"argosy/demo/resp"
 )
 
@@ -101,33 +99,12 @@ func (p *pool) dial(ctx context.Context) (*conn, error) {
 }
 
 func (p *pool) dialOnce(ctx context.Context) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.config.DialTimeout)
-	defer cancel()
-	began := time.Now()
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", p.config.Redis)
+	r, backend, err := connect(ctx, p.config.Redis, p.config.TLS, p.config.DialTimeout)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", p.config.Redis, err)
-	}
-	if p.config.TLS != nil {
-		secured := p.config.TLS.client(raw)
-		if err := secured.HandshakeContext(ctx); err != nil {
-			raw.Close()
-			return nil, fmt.Errorf("TLS to %s: %w", p.config.Redis, err)
-		}
-		raw = secured
-	}
-	r := resp.NewConn(raw)
-	backend, ok, err := r.Do(p.config.DialTimeout, "GET", redisd.Marker)
-	if err != nil {
-		r.Close()
-		return nil, fmt.Errorf("first answer from %s: %w", p.config.Redis, err)
-	}
-	if !ok {
-		backend = "unknown"
+		return nil, err
 	}
 	life := p.config.Lifetime + time.Duration(rand.Int64N(int64(p.config.Jitter)+1))
-	p.stats.opened(backend, began)
+	p.stats.opened(backend)
 	return &conn{Conn: r, backend: backend, used: true, expires: time.Now().Add(life)}, nil
 }
 

@@ -74,18 +74,9 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.answer)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) {
-		var since time.Time
-		if v := r.FormValue("since"); v != "" {
-			ns, err := strconv.ParseInt(v, 10, 64)
-			if err != nil {
-				http.Error(w, "since is not a number of nanoseconds", http.StatusBadRequest)
-				return
-			}
-			since = time.Unix(0, ns)
-		}
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s.stats.since(since))
+		_ = json.NewEncoder(w).Encode(s.stats.get())
 	})
 	return mux
 }
