@@ -1,9 +1,13 @@
 package main
 
-import "github.com/hashicorp/cli"
+import (
+	"maps"
+
+	"github.com/hashicorp/cli"
+)
 
 // hiddenCommands work, but are not for people.
-var hiddenCommands = []string{"demo-child"}
+var hiddenCommands = append([]string{"demo-child"}, dtabAliases...)
 
 // commands lists every subcommand.
 func commands(m *meta) map[string]cli.CommandFactory {
@@ -12,9 +16,12 @@ func commands(m *meta) map[string]cli.CommandFactory {
 		"demo":       &demoCommand{m},
 		"demo-child": &demoChildCommand{m},
 		"dev":        &devCommand{m},
+		"namerd":     &namerdCommand{m},
 		"scheduler":  &schedulerCommand{m},
+		"validate":   &validateCommand{m},
 		"version":    &versionCommand{m},
 	}
+	maps.Copy(all, dtabCommands(m))
 	factories := make(map[string]cli.CommandFactory, len(all))
 	for name, command := range all {
 		factories[name] = func() (cli.Command, error) { return command, nil }

@@ -68,11 +68,11 @@ func (c *namerdCommand) Run(args []string) int {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	listener, err := net.Listen("tcp", cfg.API.Address)
+	listener, err := net.Listen("tcp", cfg.HTTP.Address)
 	if err != nil {
-		return c.fail(fmt.Errorf("api: %w", err))
+		return c.fail(fmt.Errorf("http: %w", err))
 	}
-	server := namerd.NewServer(tables, namerd.Options{Logger: logger, Registerer: registry, ReadOnly: cfg.API.ReadOnly})
+	server := namerd.NewServer(tables, namerd.Options{Logger: logger, Registerer: registry, ReadOnly: cfg.HTTP.ReadOnly})
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		ended := make(chan error, 1)
 		go func() { ended <- server.Run(ctx, listener) }()
@@ -87,8 +87,8 @@ func (c *namerdCommand) Run(args []string) int {
 					continue
 				}
 				logger.SetLevel(hclog.LevelFromString(next.Log.Level))
-				server.SetReadOnly(next.API.ReadOnly)
-				logger.Info("reloaded", "read_only", next.API.ReadOnly, "log_level", next.Log.Level)
+				server.SetReadOnly(next.HTTP.ReadOnly)
+				logger.Info("reloaded", "read_only", next.HTTP.ReadOnly, "log_level", next.Log.Level)
 			}
 		}
 	}, nil)

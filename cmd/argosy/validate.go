@@ -53,14 +53,14 @@ func configKinds() []configKind {
 			}
 			return fmt.Sprintf("%s: %d listeners, %d namers, %d clients", c.Name, len(c.Listeners), len(c.Namers), len(c.Clients)), nil
 		}},
-		{"namerd", []string{"api", "store"}, func(paths []string) (string, error) {
+		{"namerd", []string{"store"}, func(paths []string) (string, error) {
 			c, err := namerdconfig.Load(paths)
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("%s: listens on %s", c.Name, c.API.Address), nil
+			return fmt.Sprintf("%s: listens on %s", c.Name, c.HTTP.Address), nil
 		}},
-		{"scheduler", []string{"discovery", "evaluation_interval", "http", "jobs", "nomad", "policy", "prometheus", "scrape"}, func(paths []string) (string, error) {
+		{"scheduler", []string{"discovery", "evaluation_interval", "jobs", "nomad", "policy", "prometheus", "scrape"}, func(paths []string) (string, error) {
 			c, err := schedulerconfig.Load(paths)
 			if err != nil {
 				return "", err

@@ -34,7 +34,7 @@ type ConsulBlock struct {
 	Address Attr `hcl:"address,optional" type:"string"`
 	// The ACL token. Keep it out of the file: `token = env("CONSUL_HTTP_TOKEN")`. It is never printed.
 	Token Attr `hcl:"token,optional" type:"secret"`
-	// A file that holds the ACL token. Read again at every reload.
+	// A file that holds the ACL token. It is read again whenever it changes.
 	TokenFile Attr `hcl:"token_file,optional" type:"file"`
 	// The Consul datacenter to ask. The Consul agent's own unless set.
 	Datacenter Attr `hcl:"datacenter,optional" type:"string"`
@@ -53,10 +53,13 @@ func (b *ConsulBlock) Settings(d *Decoder) settings.Consul {
 	b = OrDefault(b)
 	s := settings.Consul{
 		Address:    d.String(b.Address),
-		Token:      d.Secret(b.Token, b.TokenFile),
+		Token:      d.Secret(b.Token, b.TokenFile), // a look at the file, which may be missing or empty
 		Datacenter: d.String(b.Datacenter),
 		CAFile:     d.CAFile(b.CAFile),
 		Timeout:    d.Duration(b.Timeout, time.Millisecond, time.Hour),
+	}
+	if b.TokenFile != nil {
+		s.TokenFile, s.Token = d.String(b.TokenFile), settings.Secret{}
 	}
 	s.CertFile, s.KeyFile = d.KeyPair(b.CertFile, b.KeyFile)
 	return s

@@ -15,13 +15,13 @@ type Config struct {
 	Name   string // in logs; "namerd" unless set
 	Log    settings.Log
 	Consul settings.Consul
-	API    API
+	HTTP   HTTP
 	Memory *Memory // exactly one of Memory and KV is set
 	KV     *KV
 }
 
-// API is the HTTP endpoint.
-type API struct {
+// HTTP is the endpoint of the API.
+type HTTP struct {
 	Address  string // "127.0.0.1:4180" unless set
 	ReadOnly bool
 }
@@ -39,15 +39,15 @@ type rawConfig struct {
 	Log *hclx.LogBlock `hcl:"log,block"`
 	// How to reach Consul.
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
-	// The HTTP API.
-	API *rawAPI `hcl:"api,block"`
+	// The endpoint of the API.
+	HTTP *rawHTTP `hcl:"http,block"`
 	// Where the tables are kept. The label is `memory` or `consul`. Required.
 	Stores []rawStore `hcl:"store,block"`
 }
 
-// rawAPI serves `/api/1/dtabs`, `/health` and `/metrics`. It has no authentication: keep it on loopback, or behind
+// rawHTTP serves `/api/1/dtabs`, `/health` and `/metrics`. It has no authentication: keep it on loopback, or behind
 // something that has.
-type rawAPI struct {
+type rawHTTP struct {
 	// `host:port` to listen on; port 0 takes a free one.
 	Address hclx.Attr `hcl:"address,optional" type:"address" default:"127.0.0.1:4180"`
 	// Refuse to change tables.
@@ -93,8 +93,8 @@ func load(d *hclx.Decoder, raw *rawConfig, c *Config) {
 	c.Name = d.Name(raw.Name)
 	c.Log = raw.Log.Settings(d)
 	c.Consul = raw.Consul.Settings(d)
-	api := hclx.OrDefault(raw.API)
-	c.API = API{Address: d.Address(api.Address), ReadOnly: d.Bool(api.ReadOnly)}
+	http := hclx.OrDefault(raw.HTTP)
+	c.HTTP = HTTP{Address: d.Address(http.Address), ReadOnly: d.Bool(http.ReadOnly)}
 
 	const hint = `write store "memory" {} or store "consul" {}`
 	if len(raw.Stores) == 0 {

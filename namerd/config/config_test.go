@@ -58,7 +58,7 @@ func TestLoad(t *testing.T) {
 		Name:   "namerd",
 		Log:    settings.Log{Level: "info", Format: "text"},
 		Consul: settings.Consul{Timeout: 10 * time.Second},
-		API:    API{Address: "127.0.0.1:4180"},
+		HTTP:   HTTP{Address: "127.0.0.1:4180"},
 		Memory: &Memory{Namespaces: map[string]dtab.Dtab{}},
 	}
 	if got := fromText(t, `store "memory" {}`); !reflect.DeepEqual(*got, want) {
@@ -72,7 +72,7 @@ func TestLoad(t *testing.T) {
 		Name:   "n2",
 		Log:    settings.Log{Level: "warn", Format: "json"},
 		Consul: settings.Consul{Address: "10.0.0.1:8500", Timeout: 10 * time.Second},
-		API:    API{Address: ":0", ReadOnly: true},
+		HTTP:   HTTP{Address: ":0", ReadOnly: true},
 		KV:     &KV{PathPrefix: "a/b"},
 	}
 	got := fromText(t, `
@@ -82,7 +82,7 @@ log {
   format = "json"
 }
 consul { address = "10.0.0.1:8500" }
-api {
+http {
   address   = ":0"
   read_only = true
 }

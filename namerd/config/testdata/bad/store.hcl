@@ -1,4 +1,4 @@
-api {
+http {
   adress    = ":4180"
   read_only = 1
 }
