@@ -18,9 +18,8 @@ import (
 
 // with is a job whose group has a scaling block.
 func with(id string, policy map[string]any) *api.Job {
-	low, high := int64(1), int64(5)
 	j := nomadtest.Job(id, "g", 1)
-	j.TaskGroups[0].Scaling = &api.ScalingPolicy{Min: &low, Max: &high, Policy: policy}
+	j.TaskGroups[0].Scaling = nomadtest.Scaling(1, 5, policy)
 	return j
 }
 

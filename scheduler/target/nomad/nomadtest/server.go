@@ -82,6 +82,11 @@ func Job(id, group string, count int) *api.Job {
 	}}}
 }
 
+// Scaling makes the scaling block of a group.
+func Scaling(low, high int64, policy map[string]any) *api.ScalingPolicy {
+	return &api.ScalingPolicy{Min: &low, Max: &high, Policy: policy}
+}
+
 // Register makes a new version of a job, as `nomad job run` does, and sets what runs to its counts.
 func (s *Server) Register(j *api.Job) {
 	s.mu.Lock()
