@@ -74,7 +74,7 @@ func (a *Agent) handler() http.Handler {
 		_, open := a.census.empty()
 		answer(w, http.StatusAccepted, map[string]any{"draining": true, "connections": open})
 	})
-	return mux
+	return http.NewCrossOriginProtection().Handler(mux) // a web page must not be able to drain us
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

@@ -223,14 +223,25 @@ func (a *Agent) RefuseReload() { a.metrics.reloads.WithLabelValues("failed").Inc
 
 // Reload makes the agent follow cfg: everything that can fail is done first, and an error changes nothing. Listeners
 // that stay keep their sockets and connections; connections of listeners that go are not cut.
-func (a *Agent) Reload(cfg *config.Config) (err error) {
-	defer func() {
-		result := "ok"
-		if err != nil {
-			result = "failed"
-		}
-		a.metrics.reloads.WithLabelValues(result).Inc()
-	}()
+func (a *Agent) Reload(cfg *config.Config) error {
+	return a.ReloadFrom(func() (*config.Config, error) { return cfg, nil })
+}
+
+// ReloadFrom is Reload with what load returns. A failure to load counts as a failed reload.
+func (a *Agent) ReloadFrom(load func() (*config.Config, error)) error {
+	cfg, err := load()
+	if err == nil {
+		err = a.reload(cfg)
+	}
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	a.metrics.reloads.WithLabelValues(result).Inc()
+	return err
+}
+
+func (a *Agent) reload(cfg *config.Config) error {
 	if a.draining.Load() {
 		return errDraining
 	}

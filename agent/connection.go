@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"argosy/agent/relay"
 	"argosy/dtab"
 )
+
+const defaultConnectTimeout = 10 * time.Second
 
 // connection is one accepted connection from accept to close.
 type connection struct {
@@ -68,7 +71,7 @@ func (c *connection) run() {
 	m.waiting.Inc()
 	waiting := sync.OnceFunc(m.waiting.Dec)
 	defer waiting()
-	ctx, cancel := context.WithTimeout(c.ctx, l.config.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
 	in, err := l.router.Accept(ctx, c.raw)

@@ -53,7 +53,8 @@ type destination struct {
 	balancer *balance.Balancer
 	binding  *watch.Cell[namer.Binding]
 
-	stop func() // ends the following and waits
+	stop  func()        // ends the following and waits
+	taken chan struct{} // closed when the binder's first answer, which may be Pending, has been taken
 
 	uses     int       // connections, under names.mu
 	lastUsed time.Time // under names.mu
@@ -72,6 +73,7 @@ func (n *names) use(b binder, fixed []dtab.Path) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	changed := n.binder != b
+	var waiting []*destination
 	n.binder = b
 	n.fixed = map[string]bool{}
 	for _, name := range fixed {
@@ -81,6 +83,7 @@ func (n *names) use(b binder, fixed []dtab.Path) {
 		if changed {
 			d.stop()
 			n.follow(d)
+			waiting = append(waiting, d)
 		}
 		if wasWire := d.fromWire; wasWire != !n.fixed[key] {
 			// A name that was configured, or is no longer, keeps its label until it has been idle.
@@ -89,8 +92,11 @@ func (n *names) use(b binder, fixed []dtab.Path) {
 	}
 	for _, name := range fixed {
 		if n.byName[name.String()] == nil {
-			n.add(name, name.String(), false)
+			waiting = append(waiting, n.add(name, name.String(), false))
 		}
+	}
+	for _, d := range waiting { // what can be known at once is in force when use returns
+		<-d.taken
 	}
 	n.wire = 0
 	for _, d := range n.byName {
@@ -157,16 +163,21 @@ func (n *names) add(name dtab.Path, label string, fromWire bool) *destination {
 // follow keeps d's balancer in step with what the binder says.
 func (n *names) follow(d *destination) {
 	ctx, cancel := context.WithCancel(context.Background())
-	live := n.binder.Bind(ctx, d.name)
-	done := make(chan struct{})
+	done, taken, binder := make(chan struct{}), make(chan struct{}), n.binder
+	d.taken = taken
 	d.stop = func() {
 		cancel()
 		<-done
 	}
 	go func() {
 		defer close(done)
+		first := sync.OnceFunc(func() { close(taken) })
+		defer first()
+		// Here, because it is not for nothing to evaluate a name that somebody has sent us: others must not wait for it.
+		live := binder.Bind(ctx, d.name)
 		for b := range watch.Values(ctx, live) {
 			d.take(b, n.metrics, n.logger)
+			first()
 		}
 	}()
 }

@@ -57,6 +57,11 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 			return nil, fmt.Errorf("register: %w", err)
 		}
 		s.ID = fmt.Sprintf("%s-%s-%d", s.Name, host, s.Port)
+		if l.config.ReusePort { // others may share the port, but not the one of the admin endpoint
+			if _, admin, err := net.SplitHostPort(g.admin.address()); err == nil {
+				s.ID += "-" + admin
+			}
+		}
 		if common.ID != "" {
 			s.ID = common.ID
 			if registered(cfg) > 1 { // one id for several services would make them replace each other

@@ -49,7 +49,7 @@ type Options struct {
 const (
 	// A failed endpoint gets no connection for penaltyMin if another one can, and twice as long at each further failure.
 	penaltyMin = time.Second
-	penaltyMax = 30 * time.Second
+	penaltyMax = 10 * time.Second
 )
 
 // Balancer chooses among the clusters of one name. Its methods may be called from any goroutine.
