@@ -45,7 +45,7 @@ func TestDtabUpdateShiftsAllTraffic(t *testing.T) {
 
 	// Through namerd's API; the agent watches Consul itself.
 	namerd := startNamerd(t, s)
-	run(t, s, "dtab", "-namerd", namerd, "create", "default", first)
+	run(t, s, "dtab", "create", "-addr", namerd, "default", "-dtab", first)
 	listen := s.Addr()
 	a := startAgent(t, s, "agent", redisHCL(s, listen))
 	within(t, "redis1 answers", func(ctx context.Context) error { return redisIs(ctx, listen, "redis1") })
@@ -58,7 +58,7 @@ func TestDtabUpdateShiftsAllTraffic(t *testing.T) {
 		return nil
 	})
 	before := load.done()
-	run(t, s, "dtab", "-namerd", namerd, "update", "default", second)
+	run(t, s, "dtab", "update", "-addr", namerd, "default", "-dtab", second)
 	took := within(t, "redis2 answers", func(ctx context.Context) error { return redisIs(ctx, listen, "redis2") })
 
 	// From now on redis1 gets no connection any more.

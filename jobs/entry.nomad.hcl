@@ -144,6 +144,8 @@ locals {
       address = env("NOMAD_ADDR_admin")
     }
 
+    consul {}
+
     dtab {
       static = "/svc => /#/io.l5d.consul/.local"
     }
@@ -186,6 +188,14 @@ job "entry" {
         static = var.port
       }
       port "admin" {}
+    }
+
+    # An agent that cannot start, because a port is taken for instance, tries again soon.
+    restart {
+      attempts = 10
+      interval = "5m"
+      delay    = "2s"
+      mode     = "delay"
     }
 
     task "agent" {

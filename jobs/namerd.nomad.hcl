@@ -2,7 +2,7 @@
 # up for traffic to flow or for a change to arrive.
 #
 #     nomad job run jobs/namerd.nomad.hcl
-#     argosy dtab -namerd http://HOST:4180 list
+#     argosy dtab list -addr http://HOST:4180
 
 variable "datacenters" {
   description = "Datacenters the fleet may run in."

@@ -188,6 +188,8 @@ locals {
       address = env("NOMAD_ADDR_admin")
     }
 
+    consul {}
+
     dtab {
       namespace = "${var.dtab_namespace}"
       consul {}
@@ -256,6 +258,14 @@ job "proxy" {
 
     spread {
       attribute = "${node.unique.id}"
+    }
+
+    # An agent that cannot start, because a port is taken for instance, tries again soon.
+    restart {
+      attempts = 10
+      interval = "5m"
+      delay    = "2s"
+      mode     = "delay"
     }
 
     task "agent" {
