@@ -199,10 +199,10 @@ func TestProcessesFollowTheLoad(t *testing.T) {
 		t.Errorf("%d processes, want 4", n)
 	}
 	f.decided("fleet", "running", func(e Entry) bool { return e.Running == 4 })
+	load.set("")
+	f.decided("fleet", "holding without an answer", held(4, law.Stale))
 	load.set("NaN")
 	f.decided("fleet", "holding on NaN", held(4, law.NotANumber))
-	load.set("")
-	f.decided("fleet", "holding without an answer", func(e Entry) bool { return e.Action == law.Hold && e.Current == 4 && e.Reason != law.NotANumber })
 	load.set("12")
 	f.decided("fleet", "shrunk", held(2, law.OnTarget))
 	load.set("400")
@@ -371,23 +371,26 @@ func TestJobsFollowTheLoad(t *testing.T) {
 		Policies []struct{ Name string }
 		Problems []policies.Problem
 	}
-	f.get("/v1/policies", &list)
-	if len(list.Policies) != 2 || len(list.Problems) != 1 || list.Problems[0].Policy != "default/bad/g" {
+	listed := func(policies, problems int) {
+		t.Helper()
+		for end := time.Now().Add(15 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			if f.get("/v1/policies", &list); len(list.Policies) == policies && len(list.Problems) == problems {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("not %d policies and %d problems: %+v", policies, problems, list)
+			}
+		}
+	}
+	listed(2, 1)
+	if list.Problems[0].Policy != "default/bad/g" {
 		t.Errorf("%+v", list)
 	}
 	if !strings.Contains(f.logs.String(), "policy is not used: policy=default/bad/g") {
 		t.Error("the bad policy is not logged")
 	}
 	own("web", nil)
-	f.decided("fleet", "still there", func(Entry) bool { return true })
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if f.get("/v1/policies", &list); len(list.Policies) == 1 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("the policy did not go")
-		}
-	}
+	listed(1, 1)
 }
 
 // Failing calls become few, and none is needed any more once it works again.
