@@ -38,7 +38,7 @@ func (e *Env) Remains() []string {
 	e.trail.mu.Lock()
 	defer e.trail.mu.Unlock()
 	var left []string
-	left = append(left, processesIn(e.dir)...)
+	left = append(left, ProcessesIn(e.dir)...)
 	addresses := map[string]string{}
 	if e.namerd != "" {
 		addresses[e.namerd] = namerdGroup
@@ -64,8 +64,9 @@ func (e *Env) Remains() []string {
 	return slices.Compact(left)
 }
 
-// processesIn lists the processes that work in a folder or name it in their command line, where there is a /proc.
-func processesIn(dir string) []string {
+// ProcessesIn lists the processes, but this one, that work in a folder or name it in their command line; it finds none
+// where there is no /proc.
+func ProcessesIn(dir string) []string {
 	var found []string
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range lines {
