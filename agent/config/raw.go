@@ -2,6 +2,8 @@ package config
 
 import "argosy/internal/hclx"
 
+//go:generate go run argosy/internal/hclx/refgen -root ../..
+
 // rawConfig is what stands in the files. Its comments are the reference that operators read.
 type rawConfig struct {
 	// The name of the fleet: in logs, and the Consul service name of listeners that do not give one.
@@ -10,7 +12,7 @@ type rawConfig struct {
 	Log *hclx.LogBlock `hcl:"log,block"`
 	// The HTTP endpoint for operators and Prometheus.
 	Admin *rawAdmin `hcl:"admin,block"`
-	// How to reach Consul.
+	// How to reach the Consul agent of this machine.
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
 	// Where the table comes from that names are looked up in. Required.
 	Dtab *rawDtab `hcl:"dtab,block"`
@@ -51,7 +53,7 @@ type rawDtab struct {
 	Range  hclx.Range     `hcl:",def_range"`
 }
 
-// rawDtabConsul is the layout that Namerd has in Consul: one key for each namespace.
+// rawDtabConsul reads the layout that Namerd has in Consul: one key for each namespace.
 type rawDtabConsul struct {
 	// The folder of the keys.
 	PathPrefix hclx.Attr `hcl:"path_prefix,optional" type:"string" default:"namerd/dtabs"`
@@ -66,6 +68,10 @@ type rawDtabNamerd struct {
 }
 
 // rawNamer has the keys of its kind.
+//
+//argosy:kind io.l5d.consul rawConsulNamer
+//argosy:kind io.l5d.fs rawFSNamer
+//argosy:kind static rawStaticNamer
 type rawNamer struct {
 	Kind      string     `hcl:"kind,label"`
 	KindRange hclx.Range `hcl:"kind,label_range"`
@@ -211,8 +217,9 @@ type rawRegister struct {
 	Range           hclx.Range `hcl:",def_range"`
 }
 
-// rawDrain is what happens on SIGTERM: leave the catalog, go on accepting for `propagation`, stop accepting, wait at
-// most `timeout` for open connections, close what is left. A Nomad job's `kill_timeout` has to be longer than both together.
+// rawDrain has two times: the agent leaves the catalog, goes on accepting for `propagation`, stops accepting, waits at
+// most `timeout` for open connections, and closes what is left. A Nomad job's `kill_timeout` has to be longer than both
+// together.
 type rawDrain struct {
 	// How long connections are still accepted after leaving the catalog. `3s` unless set, `0s` for agents that register nothing.
 	Propagation hclx.Attr `hcl:"propagation,optional" type:"duration"`

@@ -51,21 +51,21 @@ func configKinds() []configKind {
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("%s: %d listeners, %d namers, %d clients", c.Name, len(c.Listeners), len(c.Namers), len(c.Clients)), nil
+			return fmt.Sprintf("%s; listeners: %d, namers: %d, clients: %d", c.Name, len(c.Listeners), len(c.Namers), len(c.Clients)), nil
 		}},
 		{"namerd", []string{"store"}, func(paths []string) (string, error) {
 			c, err := namerdconfig.Load(paths)
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("%s: listens on %s", c.Name, c.HTTP.Address), nil
+			return fmt.Sprintf("%s; listens on %s", c.Name, c.HTTP.Address), nil
 		}},
 		{"scheduler", []string{"discovery", "evaluation_interval", "jobs", "nomad", "policy", "prometheus", "scrape"}, func(paths []string) (string, error) {
 			c, err := schedulerconfig.Load(paths)
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("%s: %d policies", c.Name, len(c.Policies)), nil
+			return fmt.Sprintf("%s; policies: %d", c.Name, len(c.Policies)), nil
 		}},
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"argosy/internal/settings"
 )
 
-// LogBlock is the log block of every configuration. Logs go to standard error.
+// LogBlock sends logs to standard error.
 type LogBlock struct {
 	// The least important level that is logged: `trace`, `debug`, `info`, `warn` or `error`.
 	Level Attr `hcl:"level,optional" type:"string" default:"info"`
@@ -26,9 +26,8 @@ func (b *LogBlock) Settings(d *Decoder) settings.Log {
 	}
 }
 
-// ConsulBlock is the consul block: how to reach the Consul agent of this machine. What is not set comes from Consul's
-// own environment variables (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`, `CONSUL_CACERT` and so on), and then from
-// Consul's defaults.
+// ConsulBlock takes what is not set from Consul's own environment variables (`CONSUL_HTTP_ADDR`, `CONSUL_HTTP_TOKEN`,
+// `CONSUL_CACERT` and so on), and then from Consul's defaults.
 type ConsulBlock struct {
 	// `host:port`, a URL, or `unix:///path`. Consul's default is `127.0.0.1:8500`.
 	Address Attr `hcl:"address,optional" type:"string"`

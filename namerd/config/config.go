@@ -37,7 +37,7 @@ type rawConfig struct {
 	Name hclx.Attr `hcl:"name,optional" type:"string" default:"namerd"`
 	// How to log.
 	Log *hclx.LogBlock `hcl:"log,block"`
-	// How to reach Consul.
+	// How to reach the Consul agent of this machine.
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
 	// The endpoint of the API.
 	HTTP *rawHTTP `hcl:"http,block"`
@@ -55,6 +55,9 @@ type rawHTTP struct {
 }
 
 // rawStore has the keys of its kind.
+//
+//argosy:kind memory rawMemory
+//argosy:kind consul rawConsulStore
 type rawStore struct {
 	Kind      string     `hcl:"kind,label"`
 	KindRange hclx.Range `hcl:"kind,label_range"`

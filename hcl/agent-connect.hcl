@@ -1,0 +1,71 @@
+# argosy agent -config hcl/agent-connect.hcl
+#
+# One agent of a fleet that Nomad runs and scales: registered in Consul, with its identity from Consul Connect. Only
+# Connect services that an intention allows get in, and it dials Connect services as itself.
+
+name = "proxy"
+
+log {
+  level  = env("LOG_LEVEL", "info")
+  format = "json"
+}
+
+# Prometheus and Consul's health check come here.
+admin {
+  address = env("NOMAD_ADDR_admin", "127.0.0.1:9990")
+}
+
+consul {
+  address = env("CONSUL_HTTP_ADDR", "127.0.0.1:8500")
+  token   = env("CONSUL_HTTP_TOKEN", "") # needs service:write for proxy, service:read and node:read for all, key:read for the table
+  timeout = "10s"
+}
+
+dtab {
+  namespace = env("DTAB_NAMESPACE", "default")
+  consul {}
+}
+
+# Connect-capable endpoints only, native or behind a sidecar.
+namer "io.l5d.consul" {
+  connect    = true
+  hold_empty = "15s" # when suddenly no instance is healthy, the last good ones are kept for so long
+}
+
+# The port is chosen by Nomad and found through the catalog.
+listener "redis" {
+  address     = env("NOMAD_ADDR_redis", "127.0.0.1:7474")
+  destination = "/svc/redis"
+
+  tls {
+    connect = "proxy"
+  }
+
+  register {
+    service = "proxy"
+  }
+}
+
+# For everything that names end in.
+client "/" {
+  connect_timeout = "1s"
+  retries         = 2
+
+  tls {
+    connect = "proxy"
+  }
+}
+
+register {
+  tags             = ["argosy"]
+  meta             = { team = "platform" }
+  check_interval   = "5s"
+  check_timeout    = "2s"
+  deregister_after = "10m"
+}
+
+# Nomad's kill_timeout has to be longer than both together.
+drain {
+  propagation = "3s"
+  timeout     = "30s"
+}

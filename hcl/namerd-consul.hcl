@@ -1,0 +1,25 @@
+# argosy namerd -config hcl/namerd-consul.hcl
+#
+# Tables in Consul's key-value store, in the layout of Namerd 1.x: both can serve the same keys. Any number of these can
+# run side by side. Agents with dtab { consul {} } read the keys themselves and need none of them to be up.
+
+log {
+  level  = "info"
+  format = "text"
+}
+
+# There is no authentication: keep it on loopback, or put something in front that has it.
+http {
+  address   = env("NOMAD_ADDR_http", "127.0.0.1:4180")
+  read_only = env("NAMERD_READ_ONLY", "false")
+}
+
+consul {
+  address = env("CONSUL_HTTP_ADDR", "127.0.0.1:8500")
+  # The token needs key:write for namerd/dtabs. A file is read again when it changes:
+  # token_file = "${env("NOMAD_SECRETS_DIR")}/consul_token"
+}
+
+store "consul" {
+  path_prefix = "namerd/dtabs"
+}
