@@ -129,6 +129,9 @@ locals {
         http_sd_configs:
           - url: ${var.scheduler_url == "" ? trimspace(local.scheduler) : var.scheduler_url}/v1/sd
             refresh_interval: 2s
+        relabel_configs:
+          - source_labels: [__meta_argosy_service]
+            target_label: service
   EOT
   config         = <<-EOT
     global:
