@@ -61,7 +61,7 @@ func (c *catalog) set(service string, instances []process.Instance) {
 	for _, i := range instances {
 		isNew := !slices.ContainsFunc(known, func(k process.Instance) bool { return k.Index == i.Index && k.Pid == i.Pid })
 		if isNew && l.port != "" && c.ctx.Err() == nil {
-			c.wg.Go(func() { c.probe(service, i) })
+			c.wg.Go(func() { c.probe(service, i, i.Ports[l.port]) })
 		}
 	}
 	if err := c.write(service); err != nil {
@@ -70,8 +70,8 @@ func (c *catalog) set(service string, instances []process.Instance) {
 }
 
 // probe waits until the instance accepts connections, or is not there any more.
-func (c *catalog) probe(service string, i process.Instance) {
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(i.Ports[c.services[service].port]))
+func (c *catalog) probe(service string, i process.Instance, port int) {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	d := net.Dialer{Timeout: time.Second}
 	for {
 		conn, err := d.DialContext(c.ctx, "tcp", address)
