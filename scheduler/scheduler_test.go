@@ -268,7 +268,7 @@ func TestReload(t *testing.T) {
 	load := newGauge(t, "35")
 	t.Setenv("TARGET", load.URL)
 	_, targets := sleepers(t)
-	text := strings.Replace(laptop, "127.0.0.1:0", "127.0.0.1:0", 1)
+	text := laptop
 	f := run(t, text, Deps{Targets: targets})
 	f.decided("fleet", "grown", held(4, law.OnTarget))
 
@@ -286,7 +286,11 @@ func TestReload(t *testing.T) {
 	}
 	f.decided("fleet", "at the new max", held(3, law.AtMax))
 	// The clock of the cooldown goes on over a reload.
-	if s := f.recall(policies.Policy{Name: "fleet", Target: policies.Ref{Kind: "process", Process: "proxy"}, Query: configure(t, text).Policies[0].Query}).state; s.LastUp.IsZero() {
+	m := f.recall(configure(t, text).Policies[0])
+	m.mu.Lock()
+	forgotten := m.state.LastUp.IsZero()
+	m.mu.Unlock()
+	if forgotten {
 		t.Error("the reload has forgotten the last step")
 	}
 	if err := f.Reload(configure(t, strings.Replace(text, `policy "fleet"`, `policy "renamed"`, 1))); err != nil {

@@ -122,6 +122,13 @@ func TestEverythingSet(t *testing.T) {
 	}
 }
 
+func TestNomadSocket(t *testing.T) {
+	t.Setenv("NOMAD_SECRETS_DIR", "/secrets")
+	if c := load(t, `nomad { address = "unix://${env("NOMAD_SECRETS_DIR")}/api.sock" }`); c.Nomad.Address != "unix:///secrets/api.sock" {
+		t.Error(c.Nomad.Address)
+	}
+}
+
 // Each mistake is found, at its place, and all at once.
 func TestMistakes(t *testing.T) {
 	policy := func(s string) string {
@@ -161,6 +168,7 @@ func TestMistakes(t *testing.T) {
 		{"prometheus { address = \"127.0.0.1:9090\" }", "http://127.0.0.1:9090"},
 		{"http { address = 9993 }", "host:port"},
 		{"evaluation_interval = \"1ms\"", "evaluation_interval cannot be 1ms"},
+		{"nomad { address = \"unix:relative\" }", "is no URL"},
 		{"nomad { cert_file = \"x\" }", "key"},
 		{"polcy \"x\" {}", `did you mean "policy"?`},
 	} {

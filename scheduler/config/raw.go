@@ -38,7 +38,8 @@ type rawHTTP struct {
 // rawNomad is how to reach Nomad. What is not set comes from Nomad's own environment variables (`NOMAD_ADDR`,
 // `NOMAD_TOKEN`, `NOMAD_CACERT` and so on), and then from Nomad's defaults.
 type rawNomad struct {
-	// The base URL. Nomad's default is `http://127.0.0.1:4646`.
+	// The base URL, or `unix:///path`, as in a task: `"unix://${env("NOMAD_SECRETS_DIR")}/api.sock"`. Nomad's default is
+	// `http://127.0.0.1:4646`.
 	Address hclx.Attr `hcl:"address,optional" type:"url"`
 	// The ACL token. Keep it out of the file: `token = env("NOMAD_TOKEN")`. It is never printed. It needs `read-job`,
 	// `read-job-scaling` and `scale-job`, and for `jobs` also `list-scaling-policies` and `read-scaling-policy`.
@@ -112,7 +113,8 @@ type rawPolicy struct {
 	// `sum(argosy_connections_active and on (instance) up{job="argosy"} == 1)`
 	Query hclx.Attr `hcl:"query,optional" type:"string"`
 	// PromQL for the age in seconds of the oldest sample in `query`:
-	// `max(time() - timestamp(argosy_connections_active))`
+	// `max(time() - timestamp(argosy_connections_active))`. Required in effect with a Prometheus before 2.43, which
+	// serves series of up to five minutes of age: without it the count then does not shrink.
 	Age hclx.Attr `hcl:"age,optional" type:"string"`
 	// PromQL that gives something other than 0 while agents are missing in `query`; the count then does not shrink:
 	// `count(up{job="argosy"} == 0)`

@@ -23,11 +23,11 @@ type Source interface {
 // Query names one number: either as an expression for Prometheus, or as a metric that is summed over all instances.
 type Query struct {
 	// Expr is PromQL with one series as its result, the load of all instances together. Series whose newest sample is
-	// older than MaxAge do not take part in it (Prometheus's lookback_delta, which servers before 2.38 ignore); a value
-	// of zero may so stand for "they have all gone silent", which is why an expression should demand up == 1, and why
-	// Age and PartialIf exist.
+	// older than MaxAge do not take part in it (Prometheus's lookback_delta). The sum of those that are left may be too
+	// low, which is why Age and PartialIf exist, and why an expression should demand up == 1.
 	Expr string
-	// Age is PromQL for the age of Expr's oldest sample in seconds; optional.
+	// Age is PromQL for the age of Expr's oldest sample in seconds. Without it, what a Prometheus before 2.43 says is
+	// taken for incomplete: it cannot leave old series out.
 	Age string
 	// PartialIf is PromQL that gives a series other than 0 while instances are missing in Expr; optional.
 	PartialIf string

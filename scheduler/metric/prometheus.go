@@ -7,6 +7,9 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -31,8 +34,11 @@ type PrometheusOptions struct {
 
 // Prometheus reads metrics with instant queries.
 type Prometheus struct {
+	client  api.Client
 	api     v1.API
 	timeout time.Duration
+	// leavesOut is set once the server is known to leave old series out of a query when asked to.
+	leavesOut atomic.Bool
 }
 
 // NewPrometheus makes a source. It does not connect yet.
@@ -47,7 +53,7 @@ func NewPrometheus(o PrometheusOptions) (*Prometheus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prometheus at %s: %w", o.Address, err)
 	}
-	return &Prometheus{v1.NewAPI(client), o.Timeout}, nil
+	return &Prometheus{client: client, api: v1.NewAPI(client), timeout: o.Timeout}, nil
 }
 
 // Sample asks for the value, its age and what is missing, all at Prometheus's own time: its clock tells the age, and
@@ -58,10 +64,13 @@ func (p *Prometheus) Sample(ctx context.Context, q Query) law.Sample {
 	value, age, partial := q.promQL()
 
 	var main, old, missing answer
+	ageless := false
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { main, err = p.ask(ctx, value, q.MaxAge); return err })
 	if age != "" {
 		g.Go(func() (err error) { old, err = p.ask(ctx, age, q.MaxAge); return err })
+	} else {
+		g.Go(func() (err error) { ageless, err = p.servesOldSeries(ctx); return err })
 	}
 	if partial != "" {
 		g.Go(func() (err error) { missing, err = p.ask(ctx, partial, q.MaxAge); return err })
@@ -92,10 +101,38 @@ func (p *Prometheus) Sample(ctx context.Context, q Query) law.Sample {
 		if q.PartialIf != "" {
 			s.Detail = fmt.Sprintf("partial_if gave %v", missing.value)
 		}
+	case ageless:
+		s.Partial, s.Detail = true, "this prometheus is older than 2.43 and cannot leave out old series, so nobody knows how old the data is; "+
+			"set age in the policy"
 	case main.warning != "":
 		s.Partial, s.Detail = true, shorten("prometheus warns: "+main.warning)
 	}
 	return s
+}
+
+// servesOldSeries reports whether the server ignores lookback_delta, as those before 2.43 do: it then answers with series
+// that are up to five minutes old. One that knows the parameter refuses a value that is no duration.
+func (p *Prometheus) servesOldSeries(ctx context.Context) (bool, error) {
+	if p.leavesOut.Load() {
+		return false, nil
+	}
+	u := p.client.URL("/api/v1/query", nil)
+	u.RawQuery = url.Values{"query": {"1"}, "lookback_delta": {"unknown"}}.Encode()
+	req, err := http.NewRequest(http.MethodGet, u.String(), nil)
+	if err != nil {
+		return false, err
+	}
+	resp, body, err := p.client.Do(ctx, req)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("asking prometheus whether it knows lookback_delta: %w", err)
+	case resp.StatusCode == http.StatusBadRequest && strings.Contains(string(body), "bad_data"):
+		p.leavesOut.Store(true)
+		return false, nil
+	case resp.StatusCode == http.StatusOK && strings.Contains(string(body), "success"):
+		return true, nil
+	}
+	return false, fmt.Errorf("asking prometheus whether it knows lookback_delta: the answer is %s", resp.Status)
 }
 
 type answer struct {

@@ -23,6 +23,7 @@ type prom struct {
 	answers map[string]string
 	asked   []string
 	headers []http.Header
+	old     bool // before 2.43
 }
 
 // Recorded answers of Prometheus; %T stands for the time of the query.
@@ -47,6 +48,16 @@ func newProm(t *testing.T, answers map[string]string) *prom {
 		r.ParseForm()
 		query := r.Form.Get("query")
 		p.mu.Lock()
+		if r.Form.Get("lookback_delta") == "unknown" {
+			defer p.mu.Unlock()
+			if !p.old {
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprint(w, `{"status":"error","errorType":"bad_data","error":"error parsing lookback delta duration"}`)
+				return
+			}
+			fmt.Fprintf(w, `{"status":"success","data":{"resultType":"scalar","result":[%d,"1"]}}`, time.Now().Unix())
+			return
+		}
 		answer, ok := p.answers[query]
 		if !ok {
 			answer = p.answers[""]
@@ -200,6 +211,25 @@ func TestMetricThroughPrometheus(t *testing.T) {
 		if !strings.Contains(q, "lookback_delta=7s") || strings.Contains(q, "time=") && !strings.Contains(q, "timeout=") {
 			t.Errorf("asked %s", q)
 		}
+	}
+}
+
+// A Prometheus that serves old series, without a way to see how old they are, is not enough to shrink by.
+func TestPrometheusWithoutLookback(t *testing.T) {
+	p := newProm(t, map[string]string{"load": vector("3"), "age": vector("2")})
+	p.old = true
+	s := source(t, p)
+	if got := s.Sample(t.Context(), Query{Expr: "load"}); got.Problem != "" || !got.Partial || !strings.Contains(got.Detail, "set age") {
+		t.Errorf("%+v", got)
+	}
+	if got := s.Sample(t.Context(), Query{Expr: "load", Age: "age"}); got.Problem != "" || got.Partial {
+		t.Errorf("with age: %+v", got)
+	}
+	p.mu.Lock()
+	p.old = false // upgraded
+	p.mu.Unlock()
+	if got := s.Sample(t.Context(), Query{Expr: "load"}); got.Problem != "" || got.Partial {
+		t.Errorf("upgraded: %+v", got)
 	}
 }
 

@@ -73,6 +73,7 @@ type Group struct {
 	started bool
 	stopped bool
 	count   int
+	ports   map[int]bool  // given out
 	slots   map[int]*slot // also those that are stopping; their index is not given out again until they are gone
 	running sync.WaitGroup
 
@@ -85,7 +86,7 @@ func New(spec Spec, logger hclog.Logger) *Group {
 	if spec.StopGrace <= 0 {
 		spec.StopGrace = defaultStopGrace
 	}
-	return &Group{spec: spec, logger: logger.Named("process").With("group", spec.Name), slots: map[int]*slot{}}
+	return &Group{spec: spec, logger: logger.Named("process").With("group", spec.Name), slots: map[int]*slot{}, ports: map[int]bool{}}
 }
 
 // Start checks that the command can be run and starts what Scale has asked for so far.

@@ -257,8 +257,9 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-func TestPortIsFreeForTheChild(t *testing.T) {
-	ports, release, err := freePorts([]string{"a", "b"})
+func TestPortsAreFreeForTheChild(t *testing.T) {
+	g := New(Spec{Ports: []string{"a", "b"}}, hclog.NewNullLogger())
+	ports, release, err := g.takePorts()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +271,12 @@ func TestPortIsFreeForTheChild(t *testing.T) {
 			continue
 		}
 		l.Close()
+	}
+	if len(g.ports) != 2 {
+		t.Errorf("%v are noted as given out", g.ports)
+	}
+	if g.givePortsBack(ports); len(g.ports) != 0 {
+		t.Errorf("%v are left", g.ports)
 	}
 }
 

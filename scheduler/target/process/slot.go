@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -68,10 +67,11 @@ func (s *slot) runOnce() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	ports, release, err := freePorts(s.group.spec.Ports)
+	ports, release, err := s.group.takePorts()
 	if err != nil {
 		return err
 	}
+	defer s.group.givePortsBack(ports)
 	vars := map[string]string{"ARGOSY_INSTANCE": strconv.Itoa(s.index)}
 	for label, port := range ports {
 		vars[PortVariable(label)] = strconv.Itoa(port)
@@ -165,26 +165,4 @@ func expand(s string, vars map[string]string) string {
 		s = strings.ReplaceAll(s, "${"+k+"}", v)
 	}
 	return s
-}
-
-// freePorts finds a free loopback port per label. The ports are bound until release is called; between that and the
-// child's own bind somebody else can take one, in which case the child fails and its next start gets others.
-func freePorts(labels []string) (ports map[string]int, release func(), err error) {
-	var held []net.Listener
-	release = func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}
-	ports = make(map[string]int, len(labels))
-	for _, label := range labels {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			release()
-			return nil, nil, fmt.Errorf("finding a free port for %q: %w", label, err)
-		}
-		held = append(held, l)
-		ports[label] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports, release, nil
 }
