@@ -410,6 +410,18 @@ func TestNothingLeaks(t *testing.T) {
 	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines+2 })
 	eventually(t, "as many descriptors as before", func() bool { return descriptors(t) <= fds+2 })
 	p.expectMetric(`argosy_connections_opened_total{listener="redis"}`, 8*(12+240))
+	for _, d := range p.agent.names.all() {
+		for _, c := range d.balancer.State() {
+			for _, e := range c.Endpoints {
+				if e.Open != 0 {
+					t.Errorf("%s has %d leases left", e.Address, e.Open)
+				}
+			}
+		}
+		if d.uses != 0 {
+			t.Errorf("%s has %d uses left", d.name, d.uses)
+		}
+	}
 }
 
 // settled waits until the numbers of goroutines and descriptors stand still.

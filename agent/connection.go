@@ -197,9 +197,9 @@ func (c *connection) finish(o outcome.Outcome, first relay.Side, err error) {
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
 	}
+	c.listener.state.gate.Leave()
 	m.active.Dec()
 	m.closed[o].Inc()
-	c.listener.state.gate.Leave()
 	c.log(o, first, err)
 	c.agent.census.remove(c)
 }

@@ -31,6 +31,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer occupied.Close()
+	spare := downAddress(t)
 
 	cases := []struct {
 		name   string
@@ -59,6 +60,9 @@ func TestReload(t *testing.T) {
 		{name: "admin port in use", fails: "address already in use", edit: func(c *config.Config) {
 			c.Admin.Address = occupied.Addr().String()
 			c.Dtab.Static = &moved
+			l := listenerTo("more", "/svc/other")
+			l.Address = spare
+			c.Listeners = append(c.Listeners, l)
 		}, serves: "one"},
 		{name: "no such certificate", fails: "no such file", edit: func(c *config.Config) {
 			c.Listeners = append(c.Listeners, listenerTo("more", "/svc/other"))
@@ -93,6 +97,11 @@ func TestReload(t *testing.T) {
 					g, f := settled(t)
 					return g <= goroutines+3 && f <= fds+2 // the request for metrics above keeps its connection
 				})
+				if l, err := net.Listen("tcp", spare); err != nil {
+					t.Errorf("a socket is left: %v", err)
+				} else {
+					l.Close()
+				}
 				if p.metric(`argosy_connections_active{listener="more"}`) != -1 {
 					t.Error("metrics of a listener that has never been")
 				}
