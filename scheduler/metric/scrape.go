@@ -26,6 +26,9 @@ const (
 	// like a loss of load; the sum counts as incomplete all the while.
 	keepFor        = 10 * time.Second
 	scrapesAtATime = 32
+	// agentMetric is what every agent of ours exports. One that has it and not the metric that is asked for has not had
+	// such a load yet: a cluster's gauge appears with its first connection.
+	agentMetric = "argosy_up"
 )
 
 // ScrapeOptions say what to read.
@@ -165,7 +168,8 @@ func (s *Scraper) read(ctx context.Context, target string) (map[string]*dto.Metr
 	return families, nil
 }
 
-// Sample sums the metric over what the last round has read. Its time is that of the oldest page in the sum.
+// Sample sums the metric over what the last round has read. An agent without it adds nothing, if another has it. The
+// sample's time is that of the oldest page in the sum.
 func (s *Scraper) Sample(_ context.Context, q Query) law.Sample {
 	if q.Metric == "" {
 		return failed("a query needs Prometheus, which is not configured: %s", q.Expr)
@@ -175,16 +179,18 @@ func (s *Scraper) Sample(_ context.Context, q Query) law.Sample {
 	defer s.mu.Unlock()
 	var sum law.Sample
 	var missing []string
+	anywhere := false
 	for a, p := range s.targets {
 		if p.at.IsZero() || p.err != nil && now.Sub(p.at) > keepFor {
 			missing = append(missing, fmt.Sprintf("%s: %v", a, p.err))
 			continue
 		}
 		value, found := add(p.families[q.Metric], q.Match)
-		if !found {
+		if !found && p.families[agentMetric] == nil {
 			missing = append(missing, fmt.Sprintf("%s has no gauge %s", a, q.selector()))
 			continue
 		}
+		anywhere = anywhere || found
 		if p.err != nil {
 			missing = append(missing, fmt.Sprintf("%s: %v", a, p.err))
 		}
@@ -200,6 +206,9 @@ func (s *Scraper) Sample(_ context.Context, q Query) law.Sample {
 	}
 	if s.listErr != nil {
 		sum.Partial, sum.Detail = true, shorten(s.listErr.Error())
+	}
+	if !sum.At.IsZero() && !anywhere { // a misspelt name must not look like an idle fleet
+		return law.Sample{Problem: law.NoData, Detail: "no target has a gauge " + q.selector()}
 	}
 	if sum.At.IsZero() {
 		detail := sum.Detail

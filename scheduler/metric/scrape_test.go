@@ -145,6 +145,22 @@ func TestAgentWithoutTheMetric(t *testing.T) {
 	}
 }
 
+// An agent that has not dialled a cluster yet has no gauge for it; but a name that nobody knows is a mistake.
+func TestIdleAgent(t *testing.T) {
+	const up = "# TYPE argosy_up gauge\nargosy_up 1\n"
+	busy, idle := newAgent(t, up+connections("3", "0")), newAgent(t, up)
+	s := scraper(t, &clock{time.Now()}, these(busy, idle))
+	s.round(t.Context())
+	if got := s.Sample(t.Context(), active); got.Value != 3 || got.Partial || got.Problem != "" {
+		t.Errorf("%+v", got)
+	}
+	for _, q := range []Query{{Metric: "argosy_conections_active"}, {Metric: active.Metric, Match: map[string]string{"listener": "reddis"}}} {
+		if got := s.Sample(t.Context(), q); got.Problem != law.NoData || !strings.Contains(got.Detail, "no target has") {
+			t.Errorf("%v: %+v", q, got)
+		}
+	}
+}
+
 func TestTargetsComeAndGo(t *testing.T) {
 	a, b := newAgent(t, connections("3", "0")), newAgent(t, connections("4", "0"))
 	list, listErr := []string{a.address()}, error(nil)
