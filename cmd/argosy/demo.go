@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -60,7 +62,7 @@ func (c *demoCommand) Run(args []string) int {
 	if err != nil {
 		return c.fail(fmt.Errorf("find this program: %w", err))
 	}
-	options := laptop.Options{Binary: binary, Logger: hclog.NewNullLogger()}
+	options := laptop.Options{Binary: binary, Name: called(binary), Logger: hclog.NewNullLogger()}
 	if *logFile != "" {
 		log, err := os.Create(*logFile)
 		if err != nil {
@@ -84,6 +86,19 @@ func (c *demoCommand) Run(args []string) int {
 	return c.serve(func(ctx context.Context, _ <-chan struct{}) error {
 		return screen.Show(ctx, stage, screen.Options{Once: *once, In: c.in, Out: c.out, Cut: cutting.Done()})
 	}, cut)
+}
+
+// called is how to call this program from here: by its name if it is the one in PATH, else by the shortest path.
+func called(binary string) string {
+	if path, err := exec.LookPath("argosy"); err == nil && path == binary {
+		return "argosy"
+	}
+	if dir, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(dir, binary); err == nil && len(rel) < len(binary) && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+	}
+	return binary
 }
 
 // demoChildCommand runs the demo's own workloads. It is hidden: people have no use for it.

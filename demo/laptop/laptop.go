@@ -3,6 +3,7 @@
 package laptop
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	_ "embed" // for the demo's file
@@ -44,6 +45,7 @@ const (
 // Options say how to run.
 type Options struct {
 	Binary string // this program
+	Name   string // how a user calls it, for commands to copy; argosy unless set
 	Logger hclog.Logger
 	Output func(group string, instance int, line string) // what children write; may be nil
 }
@@ -123,6 +125,11 @@ func (s *Stage) links(e *dev.Env) []story.Link {
 		admin := "http://" + dev.AdminAddress(all[0])
 		links = append(links, story.Link{What: "an agent", Text: admin + "/v1/routes  " + admin + "/metrics"})
 	}
+	now, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if url := e.SchedulerURL(now, fleet); url != "" {
+		links = append(links, story.Link{What: "the decisions", Text: "curl '" + url + "/v1/decisions?limit=5'"})
+	}
 	return append(links,
 		story.Link{What: "the fleet's address", Text: e.ProxyAddress(fleet) + " (TLS with client certificates)"},
 		story.Link{What: "files", Text: e.Dir()})
@@ -137,7 +144,7 @@ func (s *Stage) Start(ctx context.Context, progress func(string)) error {
 	}
 	s.mu.Lock()
 	s.env = e
-	s.table = &cli{binary: s.options.Binary, namerd: e.NamerdURL(), dir: e.Dir()}
+	s.table = &cli{binary: s.options.Binary, name: cmp.Or(s.options.Name, "argosy"), namerd: e.NamerdURL(), dir: e.Dir()}
 	s.mu.Unlock()
 	progress("waiting until all of them are ready")
 	if err := e.Ready(ctx); err != nil {

@@ -133,7 +133,7 @@ func TestWithoutRedisServer(t *testing.T) {
 	cmd.Process.Signal(syscall.SIGINT)
 	await(t, cmd, 20*time.Second)
 	nothingIn(t, tmp)
-	if !strings.Contains(out.String(), "requests by redis1 (100.0 %)") {
+	if !strings.Contains(out.String(), "requests were answered from redis1 (100.0 %)") {
 		t.Errorf("it says\n%s", out)
 	}
 }

@@ -13,11 +13,11 @@ import (
 )
 
 // cli runs `argosy dtab` as a user would.
-type cli struct{ binary, namerd, dir string }
+type cli struct{ binary, name, namerd, dir string }
 
 // text is the command line, to show and to copy.
 func (c *cli) text(args ...string) string {
-	return fmt.Sprintf("argosy dtab %s -addr %s", strings.Join(args, " "), c.namerd)
+	return fmt.Sprintf("%s dtab %s -addr %s", c.name, strings.Join(args, " "), c.namerd)
 }
 
 func (c *cli) run(ctx context.Context, args ...string) ([]byte, error) {

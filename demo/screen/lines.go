@@ -2,6 +2,7 @@
 package screen
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -44,7 +45,11 @@ func (l *Lines) End(r story.Result) {
 	for _, m := range r.Measured {
 		fmt.Fprintf(l.out, "      %s\n", m)
 	}
-	if r.Err != nil {
+	switch {
+	case errors.Is(r.Err, story.ErrTakenOver):
+		fmt.Fprintln(l.out, "      given up: you have taken over")
+		return
+	case r.Err != nil:
 		fmt.Fprintf(l.out, "      FAILED after %s: %v\n", took(r.Took), r.Err)
 		return
 	}

@@ -110,19 +110,20 @@ func (l *Live) Run(ctx context.Context) {
 	}
 }
 
-// see works out rates over about a second.
+// see works out rates over about two seconds.
 func (l *Live) see(before *story.Observation, now story.Observation) {
 	l.update(func(v *View) {
 		whole := now
 		if !before.At.IsZero() {
 			d := now.At.Sub(before.At).Seconds()
 			load := now.Load.Sub(before.Load)
-			if d > 0.9 {
+			if d > 1.9 {
 				v.Rates = map[string]float64{}
 				for name, b := range now.Backends {
 					v.Rates[name] = max(0, float64(b.Requests-before.Backends[name].Requests)/d)
 				}
 				v.OKRate = float64(load.OK) / d
+				v.P50, v.P99 = load.Latency.Quantile(.5), load.Latency.Quantile(.99)
 				*before = whole
 			}
 		} else {

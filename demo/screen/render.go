@@ -1,7 +1,9 @@
 package screen
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,6 +24,7 @@ type View struct {
 	Now      story.Observation
 	Rates    map[string]float64 // requests a second by cluster
 	OKRate   float64
+	P50, P99 time.Duration
 	Note     string // the last thing that a key has done
 	Stopping bool
 }
@@ -38,7 +41,7 @@ func Render(v View, width, height int) []string {
 
 	add("%sArgosy demo%s on a %s   up %s   %s", bold, reset, v.Facts.Name, clock(v.Up), v.headline())
 	add("")
-	out = append(out, v.story()...)
+	out = append(out, v.story(width)...)
 	add("")
 	if v.Seen {
 		out = append(out, v.clusters()...)
@@ -46,8 +49,8 @@ func Render(v View, width, height int) []string {
 		out = append(out, v.fleet()...)
 		add("")
 		d := v.Now.Load
-		add("%sload%s       %.0f requests a second: %.0f answered, %d failed since the start, p50 %d ms, p99 %d ms", bold, reset,
-			d.Rate, v.OKRate, d.Failed, d.Latency.Quantile(.5).Milliseconds(), d.Latency.Quantile(.99).Milliseconds())
+		add("%sload%s       %.0f requests a second: %.0f answered in %d ms (p50), %d ms (p99); %d failed since the start", bold, reset,
+			d.Rate, v.OKRate, v.P50.Milliseconds(), v.P99.Milliseconds(), d.Failed)
 		add("")
 	}
 	if len(v.Facts.Links) > 0 {
@@ -79,7 +82,7 @@ func (v View) headline() string {
 }
 
 // story lists the steps, with what was measured in the latest.
-func (v View) story() []string {
+func (v View) story(width int) []string {
 	var out []string
 	for i, title := range v.Titles {
 		n := i + 1
@@ -88,7 +91,9 @@ func (v View) story() []string {
 		if i < len(v.Results) {
 			r := v.Results[i]
 			mark, colour = green+"✓"+reset, ""
-			if r.Err != nil {
+			if errors.Is(r.Err, story.ErrTakenOver) {
+				mark = dim + "-" + reset
+			} else if r.Err != nil {
 				mark = red + "✗" + reset
 				detail = append(detail, red+oneLine(r.Err.Error())+reset)
 			}
@@ -103,7 +108,9 @@ func (v View) story() []string {
 		}
 		out = append(out, fmt.Sprintf("%s %s%s%s", mark, colour, title, reset))
 		for _, d := range detail {
-			out = append(out, "    "+oneLine(d))
+			for _, l := range wrap(oneLine(d), width-6) {
+				out = append(out, "    "+l)
+			}
 		}
 	}
 	return out
@@ -158,6 +165,28 @@ func bar(value, most float64, width int) string {
 	}
 	return s + strings.Repeat(" ", width-utf8.RuneCountInString(s))
 }
+
+// wrap breaks a text at spaces; from the second line on it is set in a little.
+func wrap(s string, width int) []string {
+	var out []string
+	line, n := "", 0
+	for _, word := range strings.Fields(s) {
+		w := utf8.RuneCountInString(colours.ReplaceAllString(word, ""))
+		if n > 0 && n+1+w > width {
+			out = append(out, line)
+			line, n = "  "+word, w+2
+			continue
+		}
+		if n > 0 {
+			line, n = line+" ", n+1
+		}
+		line, n = line+word, n+w
+	}
+	return append(out, line)
+}
+
+// colours are the sequences that take no room.
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 func clock(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d", int(d.Minutes()), int(d.Seconds())%60)

@@ -37,7 +37,7 @@ func sample() View {
 func TestWhatIsShown(t *testing.T) {
 	text := colour.ReplaceAllString(strings.Join(Render(sample(), 100, 50), "\n"), "")
 	for _, want := range []string{"up 1:23", "✓ start", "▸ shift", "waiting", "redis1", "██", "3 wanted, 2 running", "fleet-1", "pid 4712",
-		"up: a load of 24", "80 requests a second: 80 answered, 0 failed", "argosy dtab get default", "$ argosy dtab update", "q quit"} {
+		"up: a load of 24", "80 requests a second: 80 answered in 0 ms", "argosy dtab get default", "$ argosy dtab update", "q quit"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}

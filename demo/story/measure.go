@@ -9,11 +9,10 @@ import (
 
 // split tells how requests were divided among the clusters between two observations, and what the Redis servers
 // themselves say to that.
-func (t *telling) split(from, to Observation) string {
+func (t *telling) split(from, to Observation) []string {
 	one := to.Backends[Redis1].Requests - from.Backends[Redis1].Requests
 	two := to.Backends[Redis2].Requests - from.Backends[Redis2].Requests
-	text := fmt.Sprintf("%d requests by redis1 (%s), %d by redis2 (%s), by the marker key that each new connection reads",
-		one, share(one, one+two), two, share(two, one+two))
+	text := []string{fmt.Sprintf("%d requests were answered from redis1 (%s), %d from redis2 (%s)", one, share(one, one+two), two, share(two, one+two))}
 	var info []string
 	for _, name := range []string{Redis1, Redis2} {
 		a, b := from.Backends[name], to.Backends[name]
@@ -22,7 +21,7 @@ func (t *telling) split(from, to Observation) string {
 		}
 	}
 	if len(info) > 0 {
-		text += "; INFO says " + strings.Join(info, ", ") + " (with our own questions)"
+		text = append(text, "the Redis servers' own INFO, our questions included: "+strings.Join(info, "; "))
 	}
 	return text
 }

@@ -55,7 +55,7 @@ func baseline(ctx context.Context, t *telling) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	measured := []string{t.split(from, o)}
+	measured := append([]string{"the web servers read a key on each new connection that tells which Redis it is"}, t.split(from, o)...)
 	one, two := o.Backends[Redis1].Requests-from.Backends[Redis1].Requests, o.Backends[Redis2].Requests-from.Backends[Redis2].Requests
 	if one == 0 || two != 0 {
 		return measured, fmt.Errorf("%d requests went to redis1 and %d to redis2", one, two)
@@ -121,7 +121,8 @@ func shift(ctx context.Context, t *telling) ([]string, error) {
 	}
 	measured = append(measured,
 		fmt.Sprintf("the web servers' last connection to redis1 was closed after %s; they give each up after about 5 s", seconds(at.Sub(began))),
-		"since then: "+t.split(o, moved))
+		fmt.Sprintf("in the %s since then:", seconds(moved.At.Sub(at))))
+	measured = append(measured, t.split(o, moved)...)
 	if n := moved.Backends[Redis1].Requests - o.Backends[Redis1].Requests; n > 0 {
 		return measured, fmt.Errorf("%d requests still went to redis1", n)
 	}

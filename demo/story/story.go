@@ -71,8 +71,8 @@ type Options struct {
 	StopWithin time.Duration
 }
 
-// errTakenOver ends the steps early without being a failure.
-var errTakenOver = errors.New("given up: you have taken over")
+// ErrTakenOver ends the steps early without being a failure.
+var ErrTakenOver = errors.New("given up: you have taken over")
 
 // Tell tells the story on a stage, ends everything, whatever happens, and says what did not happen as it should. When ctx
 // ends, the steps left are skipped and the error is ctx's.
@@ -86,7 +86,7 @@ func Tell(ctx context.Context, stage Stage, o Options) error {
 	watching.Go(func() {
 		select {
 		case <-o.TakeOver:
-			cancel(errTakenOver)
+			cancel(ErrTakenOver)
 		case <-telling.Done():
 		}
 	})
@@ -107,7 +107,7 @@ func Tell(ctx context.Context, stage Stage, o Options) error {
 	if failed == nil && o.Linger != nil {
 		o.Linger(ctx)
 	}
-	if errors.Is(failed, errTakenOver) {
+	if errors.Is(failed, ErrTakenOver) {
 		failed = nil
 	}
 	end := t.step(context.WithoutCancel(ctx), len(steps)+1, len(steps)+1, endTitle, o.StopWithin, stop)

@@ -186,7 +186,7 @@ func TestTheStory(t *testing.T) {
 		if len(r.results) != 7 || !s.stopped {
 			t.Errorf("%d steps, stopped %v", len(r.results), s.stopped)
 		}
-		for _, want := range []string{"grew from 2 to 5", "shrank from 5 to 2", "100.0 %", "no agent was restarted", "certificate required", "0 failed"} {
+		for _, want := range []string{"grew from 2 to 5", "shrank from 5 to 2", "(100.0 %)", "no agent was restarted", "certificate required", "0 failed"} {
 			if !strings.Contains(r.text(), want) {
 				t.Errorf("%q was not measured:\n%s", want, r.text())
 			}
