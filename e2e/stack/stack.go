@@ -176,14 +176,18 @@ func (s *Stack) Close() error {
 func Eventually(ctx context.Context, every time.Duration, ask func(context.Context) error) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	var last error
 	for {
 		err := ask(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // else it tells only that it was interrupted
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w (gave up: %w)", err, ctx.Err())
+			return fmt.Errorf("%w (gave up: %w)", last, ctx.Err())
 		case <-ticker.C:
 		}
 	}
