@@ -52,8 +52,6 @@ func (d *Decoder) words(g *hcl.Diagnostic, at Range, raw any) (message, hint str
 	switch g.Summary {
 	case "Unsupported argument", "Unsupported block type":
 		return d.unknown(at, name, g.Summary == "Unsupported block type", raw)
-	case "Missing required argument":
-		return fmt.Sprintf("%s is missing", name), fmt.Sprintf("add %s = ...", name)
 	case "Attribute redefined", "Duplicate argument":
 		return fmt.Sprintf("%s is set twice", name), "the first is at " + first(g.Detail)
 	case "Argument definition required":

@@ -11,7 +11,7 @@ import (
 )
 
 // maxFile is the largest configuration file that is read, in bytes.
-const maxFile = 4 << 20
+const maxFile = 1 << 20
 
 type source struct {
 	name string

@@ -9,8 +9,8 @@
 //		Range   hclx.Range `hcl:",def_range"`
 //	}
 //
-// The tag default stands in for a key that is not written; the tag type and the doc comment make the reference. Values
-// are taken out with the Decoder's methods, which check them, report what is wrong and then return a zero value, so that
+// The tag default stands in for a key that is not written; the tag type and the doc comment make the reference. A key
+// without ",optional" is reported where it is missing, at the struct's def_range if it has one. Values are taken out with the Decoder's methods, which check them, report what is wrong and then return a zero value, so that
 // a loader goes on to the end and Err returns all problems at once:
 //
 //	d := hclx.Decode(paths, &raw)
@@ -23,6 +23,7 @@ package hclx
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -58,6 +59,9 @@ func Decode(paths []string, raw any) *Decoder {
 	sources := d.read(paths)
 	var parsed []*hcl.File
 	for _, s := range sources {
+		if d.tooDeep(s) {
+			continue
+		}
 		f, diags := parser.ParseHCL(s.text, s.name)
 		d.files = parser.Files()
 		d.diagnose(diags, nil)
@@ -71,7 +75,7 @@ func Decode(paths []string, raw any) *Decoder {
 	}
 	d.loaded = true
 	d.diagnose(gohcl.DecodeBody(merged(parsed), d.ctx, raw), raw)
-	fillDefaults(raw)
+	d.fill(reflect.ValueOf(raw).Elem())
 	return d
 }
 
@@ -89,7 +93,7 @@ func (d *Decoder) Body(body Body, raw any) {
 		return
 	}
 	d.diagnose(gohcl.DecodeBody(body, d.ctx, raw), raw)
-	fillDefaults(raw)
+	d.fill(reflect.ValueOf(raw).Elem())
 }
 
 // Loaded reports whether all files could be read and parsed, so that it makes sense to check values: keys and blocks
@@ -105,6 +109,9 @@ func TopLevel(paths []string) []string {
 	var d Decoder
 	var names []string
 	for _, s := range d.read(paths) {
+		if d.tooDeep(s) {
+			continue
+		}
 		f, _ := hclparse.NewParser().ParseHCL(s.text, s.name)
 		if f == nil {
 			continue

@@ -12,6 +12,11 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
+const (
+	maxProblems = 200 // more are not collected: the first ones are likely to be their cause
+	widest      = 200 // characters of a line that are shown
+)
+
 // Problem is one mistake in a configuration.
 type Problem struct {
 	File      string `json:"file,omitempty"`
@@ -61,32 +66,45 @@ func (p Problem) render(b *strings.Builder) {
 	if p.Line > 0 && p.Source != "" {
 		number := fmt.Sprint(p.Line)
 		gutter += strings.Repeat(" ", len(number)+1)
-		fmt.Fprintf(b, "  %s | %s\n", number, p.Source)
-		fmt.Fprintf(b, "%s| %s\n", gutter, p.caret())
+		line, caret := p.shown()
+		fmt.Fprintf(b, "  %s | %s\n", number, line)
+		fmt.Fprintf(b, "%s| %s\n", gutter, caret)
 	}
 	if p.Hint != "" {
 		fmt.Fprintf(b, "%s= %s\n", gutter, p.Hint)
 	}
 }
 
-// caret underlines what is meant. Tabs are kept, so that the caret stands where the terminal puts the text.
-func (p Problem) caret() string {
-	var b strings.Builder
+// shown is the line, or of a long one the part around what is meant, and below it the caret. Tabs are kept, so that the
+// caret stands where the terminal puts the text.
+func (p Problem) shown() (line, caret string) {
 	chars := []rune(p.Source)
-	column := p.Column
-	if column > len(chars)+1 {
-		column = 1 // a hidden line is shorter than it was
+	start, end := p.Column-1, p.EndColumn-1
+	if start > len(chars) {
+		start = 0 // a hidden line is shorter than it was
 	}
-	for i := 0; i < column-1; i++ {
+	end = max(min(end, len(chars)), start+1)
+	if len(chars) > widest {
+		from := max(0, min(start-widest/4, len(chars)-widest))
+		to := min(len(chars), from+widest)
+		chars, start, end = chars[from:to], start-from, min(end, to)-from
+		if from > 0 {
+			copy(chars, []rune("..."))
+		}
+		if to < len([]rune(p.Source)) {
+			copy(chars[len(chars)-3:], []rune("..."))
+		}
+	}
+	var b strings.Builder
+	for i := range start {
 		if i < len(chars) && chars[i] == '\t' {
 			b.WriteByte('\t')
 		} else {
 			b.WriteByte(' ')
 		}
 	}
-	end := min(p.EndColumn, len(chars)+1)
-	b.WriteString(strings.Repeat("^", max(end-column, 1)))
-	return b.String()
+	b.WriteString(strings.Repeat("^", max(end-start, 1)))
+	return string(chars), b.String()
 }
 
 func (d *Decoder) add(at Range, message, hint string) {
@@ -98,7 +116,7 @@ func (d *Decoder) add(at Range, message, hint string) {
 		}
 		p.Source = withoutSecrets(f, at, line)
 	}
-	if !slices.Contains(d.problems, p) {
+	if len(d.problems) < maxProblems && !slices.Contains(d.problems, p) {
 		d.problems = append(d.problems, p)
 	}
 }

@@ -328,14 +328,19 @@ func (d *Decoder) Readable(a Attr) string {
 	if a == nil || path == "" {
 		return ""
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, pathless(err))
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		d.Errorf(Place(a), "", "%s is a directory", a.Name)
 		return ""
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		d.Errorf(Place(a), "", "%s is a directory", a.Name)
+	if err == nil && info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		var f *os.File
+		if f, err = os.Open(path); err == nil {
+			err = f.Close()
+		}
+	}
+	if err != nil {
+		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, pathless(err))
 		return ""
 	}
 	return path

@@ -128,7 +128,7 @@ func (w *writer) inner(f field, path []string, level int) error {
 		often = "Any number."
 	}
 	fmt.Fprintf(w, "%s `%s`\n\n%s\n\n", strings.Repeat("#", level), strings.Join(here, " > "),
-		strings.TrimSpace(strings.Join([]string{f.doc, t.doc, often}, " ")))
+		oneLine(strings.Join([]string{f.doc, t.doc, often}, " ")))
 	for _, k := range t.kinds {
 		kind := w.source.structs[t.pkg+"."+k.typ]
 		if kind == nil {
