@@ -20,6 +20,7 @@ import (
 	"argosy/demo/load"
 	"argosy/demo/look"
 	"argosy/demo/story"
+	"argosy/demo/table"
 	"argosy/demo/web"
 	"argosy/dev"
 	"argosy/scheduler/law"
@@ -54,7 +55,7 @@ type Options struct {
 type Stage struct {
 	options Options
 	config  *dev.Config
-	table   *cli
+	table   *table.CLI
 	looker  *look.Looker
 	load    *load.Generator
 	loading sync.WaitGroup
@@ -115,8 +116,8 @@ func (s *Stage) Facts() story.Facts {
 
 func (s *Stage) links(e *dev.Env) []story.Link {
 	links := []story.Link{
-		{What: "the table", Text: s.table.text("get", dev.Namespace)},
-		{What: "shift by hand", Text: s.table.text("get", dev.Namespace) + " | sed s/redis1/redis2/ > t && " + s.table.text("update", dev.Namespace, "t")},
+		{What: "the table", Text: s.table.Text("get", dev.Namespace)},
+		{What: "shift by hand", Text: s.table.ShiftByHand()},
 	}
 	if all := e.Instances(webService); len(all) > 0 {
 		links = append(links, story.Link{What: "a web server", Text: "curl http://" + dev.Address(all[0], webPort) + "/"})
@@ -144,7 +145,7 @@ func (s *Stage) Start(ctx context.Context, progress func(string)) error {
 	}
 	s.mu.Lock()
 	s.env = e
-	s.table = &cli{binary: s.options.Binary, name: cmp.Or(s.options.Name, "argosy"), namerd: e.NamerdURL(), dir: e.Dir()}
+	s.table = &table.CLI{Binary: s.options.Binary, Name: cmp.Or(s.options.Name, "argosy"), Namerd: e.NamerdURL(), Dir: e.Dir()}
 	s.mu.Unlock()
 	progress("waiting until all of them are ready")
 	if err := e.Ready(ctx); err != nil {
@@ -167,7 +168,7 @@ func (s *Stage) webs(before, after string) []string {
 
 // Shift changes the table by the command that a user would type.
 func (s *Stage) Shift(ctx context.Context, cluster string) (string, error) {
-	return s.table.shift(ctx, cluster)
+	return s.table.Shift(ctx, cluster)
 }
 
 // Probe opens one connection with the web servers' certificate.
@@ -207,20 +208,7 @@ func (s *Stage) WithoutCertificate(ctx context.Context) (refusal, err error) {
 	if err := raw.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return nil, err
 	}
-	c := tls.Client(raw, t.Config())
-	if err := c.HandshakeContext(ctx); err != nil {
-		return err, nil
-	}
-	// With TLS 1.3 the client is done before the server has looked: the refusal comes with the first answer.
-	if _, err := c.Write([]byte("PING\r\n")); err != nil {
-		return err, nil
-	}
-	_, err = c.Read(make([]byte, 16))
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return nil, fmt.Errorf("neither served nor refused: %w", err)
-	}
-	return err, nil
+	return web.Refusal(ctx, tls.Client(raw, t.Config()))
 }
 
 // Observe asks everybody.

@@ -11,14 +11,13 @@ import (
 	"argosy/demo/story"
 )
 
-// stopWithin is how long ending everything may take before it is killed.
-const stopWithin = 15 * time.Second
-
 // Options say how to show a story.
 type Options struct {
 	Once bool // unattended: lines, the story once, and that is all
 	In   io.Reader
 	Out  io.Writer
+	// StopWithin is how long ending everything may take before it is killed; 15s unless set.
+	StopWithin time.Duration
 	// Cut, when closed, is a user who will not wait: what is ending is killed. May be nil.
 	Cut <-chan struct{}
 }
@@ -27,6 +26,9 @@ type Options struct {
 // did not happen; a user who quits is none.
 func Show(ctx context.Context, stage story.Stage, o Options) error {
 	stage = cuttable{stage, o.Cut}
+	if o.StopWithin <= 0 {
+		o.StopWithin = 15 * time.Second
+	}
 	size, restore, live := func() (int, int) { return 0, 0 }, func() {}, false
 	if !o.Once {
 		size, restore, live = Terminal(o.In, o.Out)
@@ -41,7 +43,7 @@ func Show(ctx context.Context, stage story.Stage, o Options) error {
 func showLines(ctx context.Context, stage story.Stage, o Options) error {
 	lines := NewLines(o.Out)
 	began := time.Now()
-	t := story.Options{Reporter: lines, StopWithin: stopWithin}
+	t := story.Options{Reporter: lines, StopWithin: o.StopWithin}
 	if !o.Once {
 		t.Linger = func(ctx context.Context) {
 			fmt.Fprintln(o.Out, "the story is over; it goes on until Ctrl-C. To try:")
@@ -73,7 +75,7 @@ func showLive(ctx context.Context, stage story.Stage, o Options, size func() (in
 	drawing, stopDrawing := context.WithCancel(context.WithoutCancel(ctx))
 	var drawn sync.WaitGroup
 	drawn.Go(func() { l.Run(drawing) })
-	err := story.Tell(ctx, stage, story.Options{Reporter: l, TakeOver: l.TakeOver(), Linger: l.Linger, StopWithin: stopWithin})
+	err := story.Tell(ctx, stage, story.Options{Reporter: l, TakeOver: l.TakeOver(), Linger: l.Linger, StopWithin: o.StopWithin})
 	stopDrawing()
 	drawn.Wait()
 

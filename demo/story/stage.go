@@ -106,7 +106,8 @@ func same(a, b []Instance) bool {
 	for _, x := range a {
 		found := false
 		for _, y := range b {
-			found = found || x.ID == y.ID && x.Pid == y.Pid && x.Started.Equal(y.Started)
+			unknown := x.Started.IsZero() || y.Started.IsZero()
+			found = found || x.ID == y.ID && x.Pid == y.Pid && (unknown || x.Started.Equal(y.Started))
 		}
 		if !found {
 			return false

@@ -12,6 +12,7 @@ import (
 // How long a step watches to be sure that something holds, and how many requests it takes for a share to mean anything.
 const (
 	watchFor    = 2 * time.Second
+	drainFor    = 7 * time.Second // longer than the web servers keep a connection
 	enoughCalls = 50
 )
 
@@ -203,10 +204,10 @@ func shrink(ctx context.Context, t *telling) ([]string, error) {
 		return measured, err
 	}
 	// What went is still draining; a failure would come now.
-	settled := time.Now().Add(watchFor)
+	settled := time.Now().Add(drainFor)
 	o, err = t.until(ctx, func(Observation) string {
 		if time.Now().Before(settled) {
-			return "watching whether it stays so"
+			return "watching whether those that leave lose a connection"
 		}
 		return ""
 	})
