@@ -75,7 +75,7 @@ func bothHalfClose(t *testing.T, e *env) {
 // bulk moves different amounts both ways at once, enough for whatever fast path there is.
 func bulk(t *testing.T, e *env) {
 	w := e.join(nil)
-	up, down := payload(1, 24<<20), payload(2, 17<<20+1)
+	up, down := payload(1, 12<<20), payload(2, 9<<20+1)
 	var all sync.WaitGroup
 	all.Go(func() {
 		w.client.Write(up)
@@ -152,7 +152,7 @@ func resetDuringBulk(t *testing.T, e *env) {
 
 // lastWords: what a server says before it breaks off reaches a client that is just writing, and so does the reset.
 func lastWords(t *testing.T, e *env) {
-	for range 40 {
+	for range 15 {
 		w := e.join(nil)
 		words := payload(1, 9_000)
 		var writing sync.WaitGroup
@@ -234,18 +234,20 @@ func early(t *testing.T, e *env) {
 }
 
 func idle(t *testing.T, e *env) {
-	w := e.join(func(p *relay.Pair) { p.Idle = 250 * time.Millisecond })
-	for range 10 { // longer than the timeout in all, never idle
+	const limit = 1500 * time.Millisecond
+	w := e.join(func(p *relay.Pair) { p.Idle = limit })
+	var last time.Time
+	for range 20 { // longer than the timeout in all, never idle
+		last = time.Now()
 		write(t, w.client, []byte("x"))
 		read(t, w.server, 1)
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(limit / 15)
 	}
-	last := time.Now()
 	r := w.end()
 	if r.Outcome != outcome.Idle || r.First != relay.Neither {
 		t.Errorf("ended as %s, %s first", r.Outcome, r.First)
 	}
-	if took := time.Since(last); took < 100*time.Millisecond {
+	if took := time.Since(last); took < limit {
 		t.Errorf("ended %v after the last byte", took)
 	}
 	readEnd(t, w.client)

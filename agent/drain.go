@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"time"
+
+	"argosy/agent/outcome"
+)
+
+// leave goes through the stages of the end.
+func (a *Agent) leave() {
+	a.Drain()
+	a.draining.Store(true)
+	a.metrics.draining.Set(1)
+	a.changing.Lock() // a reload that has begun before comes first; none begins from now on
+	g := a.current.Load()
+	a.changing.Unlock()
+	d := g.config.Drain
+	_, open := a.census.empty()
+	a.logger.Info("draining", "connections", open, "propagation", d.Propagation, "timeout", d.Timeout)
+
+	a.registry.close()
+	a.pause(d.Propagation)
+	for _, l := range g.listeners {
+		l.port.stop()
+	}
+	none, open := a.census.empty()
+	if open > 0 {
+		a.logger.Info("no new connections, waiting for the open ones", "connections", open)
+	}
+	timeout := time.NewTimer(d.Timeout)
+	defer timeout.Stop()
+	select {
+	case <-none:
+	case <-timeout.C:
+	case <-a.hard.Done():
+	}
+	if all := a.census.all(); len(all) > 0 {
+		a.logger.Warn("closing the connections that are left", "connections", len(all))
+		for _, c := range all {
+			c.stop(outcome.Drained)
+		}
+	}
+	none, _ = a.census.empty()
+	<-none
+	a.relay.Wait()
+	a.names.close()
+	g.naming.stop()
+	for _, i := range g.identities {
+		i.stop()
+	}
+	g.admin.stop()
+	a.cut()
+	a.logger.Info("drained")
+}
+
+// pause waits, unless everything is to be dropped.
+func (a *Agent) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-a.hard.Done():
+	}
+}
+
+// Drain makes Run leave in order. It returns at once.
+func (a *Agent) Drain() {
+	a.drainOnce.Do(func() {
+		a.draining.Store(true)
+		close(a.drain)
+	})
+}
+
+// Cut drops all connections now and makes Run return soon.
+func (a *Agent) Cut() { a.cut() }
