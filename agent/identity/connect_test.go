@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type fakeConsul struct {
 	byDef    string                      // "allow" or "deny"
 	down     bool
 	silent   map[string]bool // paths' prefixes that get no answer yet
+	renews   bool            // a plain request for a leaf gives a new one
 	requests int
 }
 
@@ -104,7 +106,7 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/v1/agent/connect/ca/leaf/"):
 		name := strings.TrimPrefix(path, "/v1/agent/connect/ca/leaf/")
 		l := f.leaves[name]
-		if l == nil {
+		if l == nil || f.renews && !r.URL.Query().Has("index") {
 			issued, err := f.ca.Issue(name)
 			if err != nil {
 				panic(err)
@@ -441,7 +443,6 @@ func TestRotation(t *testing.T) {
 	web, db := run(t, client, "web"), run(t, client, "db")
 	ready(t, web, db)
 	config, server := to(t, web, "db"), db.Server() // made before, used after
-	before, _ := web.Changed().Load()
 	first := db.leaf.Value()
 
 	// The same authority signs a new leaf for one of them only.
@@ -456,15 +457,73 @@ func TestRotation(t *testing.T) {
 	if !state.PeerCertificates[0].Equal(db.leaf.Value().cert.Leaf) {
 		t.Error("the old leaf was used")
 	}
+}
 
-	// Both roots are trusted while both are listed.
-	f.change(func() { f.roots = []string{string(f.ca.PEM())}; f.leaves = map[string]*api.LeafCert{} })
-	if serverErr, clientErr, _ := shake(t, server, config); serverErr != nil || clientErr != nil {
-		t.Errorf("%v; %v", serverErr, clientErr)
+// With an external authority two clusters can have a root in common; the trust domain keeps them apart.
+func TestOtherTrustDomainsAreRefused(t *testing.T) {
+	f, client := newFakeConsul(t)
+	g, foreign := newFakeConsul(t)
+	f.byDef, g.byDef = "allow", "allow"
+	f.roots, g.roots = []string{string(g.ca.PEM())}, []string{string(f.ca.PEM())}
+	db, web := run(t, client, "db"), run(t, foreign, "web")
+	ready(t, db, web)
+	config := to(t, web, "db")
+	if serverErr, clientErr, _ := shake(t, db.Server(), config); !errors.Is(clientErr, ErrPeer) {
+		t.Errorf("a server of another trust domain: %v; %v", serverErr, clientErr)
 	}
-	if after, _ := web.Changed().Load(); after < before {
-		t.Errorf("changed went from %d to %d", before, after)
+	config.VerifyConnection = nil
+	if serverErr, _, _ := shake(t, db.Server(), config); !errors.Is(serverErr, ErrPeer) {
+		t.Errorf("a client of another trust domain: %v", serverErr)
 	}
+	before, _ := db.Changed().Load()
+	f.change(func() { f.roots = nil })
+	eventually(t, func() error {
+		if after, _ := db.Changed().Load(); after == before {
+			return errors.New("dropping a root is no change")
+		}
+		return nil
+	})
+}
+
+// Consul's agent renews a certificate of its own accord only for a request that it holds back. If that sleeps for too
+// long, a plain request gets the new one.
+func TestRenewalByOwnTimer(t *testing.T) {
+	f, client := newFakeConsul(t)
+	var ago atomic.Int64
+	ago.Store(int64(20 * time.Hour))
+	ca, err := devca.New(func() time.Time { return time.Now().Add(-time.Duration(ago.Load())) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.ca, f.renews = ca, true
+	f.silent["/roots"] = true
+	db := NewConnect(client, "db", hclog.NewNullLogger(), nil)
+	// The first leaf, of which more than two thirds are over, as the blocking query would have left it.
+	issued, err := ca.Issue("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := parseLeaf(&api.LeafCert{CertPEM: string(issued.Cert), PrivateKeyPEM: string(issued.Key)}, "db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.setLeaf(first)
+	ago.Store(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); db.renewLeaf(ctx) }()
+	eventually(t, func() error {
+		if db.leaf.Value().equal(first) {
+			return errors.New("still the old leaf")
+		}
+		return nil
+	})
+	time.Sleep(50 * time.Millisecond)
+	if n := f.count(); n != 1 {
+		t.Errorf("%d requests, though the new leaf has just begun", n)
+	}
+	cancel()
+	<-done
 }
 
 func TestLeafIsNotForUs(t *testing.T) {

@@ -136,11 +136,15 @@ func (r *Registrar) look(ctx context.Context, id, hash string) (*api.AgentServic
 	return s, nil
 }
 
-// register writes a service with its check. Checks that it had before and has not now are removed.
+// register writes a service with its check. Checks that it had before and has not now are removed. It outlives ctx by
+// the grace: Consul carries a request out also when nobody waits for the answer any more, and then it could come in
+// after the deregistration that follows.
 func (r *Registrar) register(ctx context.Context, s Service) error {
 	r.note(s.ID, true)
-	ctx, cancel := context.WithTimeout(ctx, r.timing.request)
+	ended := ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timing.request)
 	defer cancel()
+	defer context.AfterFunc(ended, func() { time.AfterFunc(r.timing.grace, cancel) })()
 	opts := api.ServiceRegisterOpts{ReplaceExistingChecks: true}.WithContext(ctx)
 	if err := r.client.Agent().ServiceRegisterOpts(registration(s), opts); err != nil {
 		return fmt.Errorf("register %s: %w", s.ID, err)

@@ -53,6 +53,7 @@ type Registrar struct {
 type timing struct {
 	request  time.Duration // for one request: without a leader Consul takes its time, and may have done it all the same
 	recheck  time.Duration // between looks at what is registered
+	grace    time.Duration // for a registration that is under way when Run is to end
 	min, max time.Duration // between attempts
 }
 
@@ -60,13 +61,14 @@ type timing struct {
 func New(client *api.Client, logger hclog.Logger) *Registrar {
 	return &Registrar{
 		client: client, logger: logger, attempted: map[string]bool{},
-		timing: timing{request: 15 * time.Second, recheck: 30 * time.Second, min: 500 * time.Millisecond, max: 15 * time.Second},
+		timing: timing{request: 15 * time.Second, recheck: 30 * time.Second, grace: 2 * time.Second, min: 500 * time.Millisecond, max: 15 * time.Second},
 	}
 }
 
 // Run registers the services and keeps them registered until ctx ends or Deregister is called; then it returns nil. It
 // is called when the services can serve: they are registered as passing. It leaves them registered. An error means that
-// the services cannot be registered at all, and nothing was done.
+// the services cannot be registered at all, and nothing was done. A registration that is under way at the end is given
+// two more seconds.
 //
 // A Consul that cannot be reached is tried again for ever. Services of an earlier Run that are not among these are
 // taken out.

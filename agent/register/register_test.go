@@ -126,7 +126,7 @@ func (f *fakeAgent) log() string {
 
 func quick(client *api.Client, logger hclog.Logger) *Registrar {
 	r := New(client, logger)
-	r.timing = timing{request: 2 * time.Second, recheck: time.Second, min: 10 * time.Millisecond, max: 50 * time.Millisecond}
+	r.timing = timing{request: 2 * time.Second, recheck: time.Second, grace: 500 * time.Millisecond, min: 10 * time.Millisecond, max: 50 * time.Millisecond}
 	return r
 }
 
@@ -231,11 +231,11 @@ func TestDeregisterIsTheLastWord(t *testing.T) {
 	stop := start(t, r, Service{ID: "a", Name: "web", Port: 1})
 	eventually(t, func() bool { return len(r.known(nil)) == 1 })
 	time.AfterFunc(50*time.Millisecond, func() { close(slow) })
-	time.Sleep(100 * time.Millisecond)
 	if err := r.Deregister(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stop()
+	time.Sleep(100 * time.Millisecond)
 	if f.has("a") != nil {
 		t.Errorf("wrote %s", f.log())
 	}

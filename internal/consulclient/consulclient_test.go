@@ -222,15 +222,17 @@ func TestBlockingQueriesLeaveRoom(t *testing.T) {
 			}
 		})
 	}
-	for open.Load() < maxBlocking {
+	for deadline := time.Now().Add(5 * time.Second); open.Load() < maxBlocking && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	if _, _, err := c.KV().Get("x", nil); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, _, err := c.KV().Get("x", (&api.QueryOptions{}).WithContext(ctx)); err != nil {
 		t.Error(err)
 	}
 	close(release)
 	wg.Wait()
-	if most.Load() > maxBlocking {
+	if most.Load() != maxBlocking {
 		t.Errorf("%d blocking queries at once", most.Load())
 	}
 }
