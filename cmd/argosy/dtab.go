@@ -49,7 +49,15 @@ type dtabCommand struct{ *meta }
 func (c *dtabCommand) Synopsis() string {
 	return "Read and change tables (list, get, create, update, delete)"
 }
-func (c *dtabCommand) Run(_ []string) int { return cli.RunResultHelp }
+
+// Run is called where no command below dtab was named.
+func (c *dtabCommand) Run(args []string) int {
+	if len(args) > 0 {
+		return c.usage("dtab has no command %q; it has list, get, create, update and delete", args[0])
+	}
+	fmt.Fprintln(c.errs, c.Help())
+	return exitUsage
+}
 
 func (c *dtabCommand) Help() string {
 	return strings.TrimSpace(`

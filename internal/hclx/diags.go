@@ -98,7 +98,7 @@ func (d *Decoder) unknown(at Range, name string, isBlock bool, raw any) (message
 			closest, best = d, known
 		}
 	}
-	if best != "" && closest <= max(1, len(best)/2) && closest < 4 {
+	if best != "" && closest <= min((len(best)+1)/2, 3) {
 		return message, fmt.Sprintf("did you mean %q?", best)
 	}
 	var parts []string
