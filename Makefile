@@ -52,10 +52,11 @@ demo-nomad:
 servers:
 	@$(GO) run ./e2e/stack/cmd/servers
 
+# The program that the end-to-end tests run has the race detector in it, too.
 test: servers
 	$(note_race)
 	$(GO) test $(RACE) -tags servers -count=1 -timeout 20m $(UNIT)
-	$(GO) test $(RACE) -tags servers -count=1 -timeout 20m -p 1 ./e2e/...
+	$(if $(RACE),ARGOSY_RACE=1) $(GO) test $(RACE) -tags servers -count=1 -timeout 20m -p 1 ./e2e/...
 
 test-short:
 	$(GO) test ./...

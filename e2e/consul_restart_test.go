@@ -5,6 +5,9 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,11 +19,19 @@ import (
 func TestConsulRestartedUnderTraffic(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{ConsulKeeps: true})
+	// One health check for all: that all checks fail is what Consul says after a restart, until they have run once. Here
+	// they fail for as long as the test wants.
+	var sick atomic.Bool
+	health := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if sick.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(health.Close)
 	web1, web2 := startNamed(t, "web1"), startNamed(t, "web2")
 	for _, w := range []*namedServer{web1, web2} {
-		// With checks, which all fail for a while after the restart.
 		register(t, s, w.Name, w.Name, w.Addr, map[string]any{
-			"Check": map[string]any{"TCP": w.Addr, "Interval": "2s", "Timeout": "1s", "Status": "passing"},
+			"Check": map[string]any{"HTTP": health.URL, "Interval": "200ms", "Timeout": "1s", "Status": "passing"},
 		})
 	}
 	putDtab(t, s, "default", "/c => /#/io.l5d.consul/.local ; /svc/redis => /c/web1")
@@ -33,25 +44,20 @@ func TestConsulRestartedUnderTraffic(t *testing.T) {
 	}
 	defer old.Close()
 
-	// Traffic all the time: every new connection must get through.
+	// Traffic all the time: every new connection must get through, without waiting for Consul.
 	ctx, stop := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
-	made := 0
+	made, slowest := 0, time.Duration(0)
 	go func() {
 		defer close(failed)
 		for ctx.Err() == nil {
-			if err := func() error {
-				c, err := dialNamed(t.Context(), listen)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				return c.echo("new")
-			}(); err != nil {
+			started := time.Now()
+			if err := connectOnce(t.Context(), listen); err != nil {
 				failed <- fmt.Errorf("connection %d: %w", made, err)
 				return
 			}
 			made++
+			slowest = max(slowest, time.Since(started))
 			select {
 			case <-ctx.Done():
 			case <-time.After(5 * time.Millisecond):
@@ -60,6 +66,7 @@ func TestConsulRestartedUnderTraffic(t *testing.T) {
 	}()
 
 	s.Consul.Kill()
+	sick.Store(true)
 	pause(t, 2*time.Second)
 	if err := old.echo("during"); err != nil {
 		t.Errorf("established connection without Consul: %v", err)
@@ -67,15 +74,25 @@ func TestConsulRestartedUnderTraffic(t *testing.T) {
 	if err := s.Consul.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	pause(t, 4*time.Second) // the time in which checks fail because they have not run yet
+	for _, w := range []*namedServer{web1, web2} {
+		within(t, w.Name+" fails its check", func(ctx context.Context) error { return passing(ctx, s, w.Name, 0) })
+	}
+	pause(t, 4*time.Second)
 	if err := old.echo("after"); err != nil {
 		t.Errorf("established connection after the restart: %v", err)
+	}
+	sick.Store(false)
+	for _, w := range []*namedServer{web1, web2} {
+		within(t, w.Name+" passes again", func(ctx context.Context) error { return passing(ctx, s, w.Name, 1) })
 	}
 	stop()
 	if err := <-failed; err != nil {
 		t.Error(err)
 	}
-	t.Logf("%d connections while Consul was down and came back", made)
+	t.Logf("%d connections while Consul was down and came back, the slowest took %s", made, slowest.Round(time.Millisecond))
+	if slowest > 2*time.Second {
+		t.Error("new connections waited for Consul")
+	}
 
 	putDtab(t, s, "default", "/c => /#/io.l5d.consul/.local ; /svc/redis => /c/web2")
 	took := within(t, "a changed table is followed", func(ctx context.Context) error { return reaches(ctx, listen, "web2") })
@@ -88,4 +105,14 @@ func TestConsulRestartedUnderTraffic(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// connectOnce connects to a namedServer and exchanges a line.
+func connectOnce(ctx context.Context, addr string) error {
+	c, err := dialNamed(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.echo("new")
 }

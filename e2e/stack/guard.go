@@ -18,16 +18,20 @@ type guard struct {
 }
 
 // guardScript waits for a line, which means that all is well, or for the end of its input. Then it kills what carries
-// the stack's mark until there is nothing left, and removes all but the logs.
+// the stack's mark until there is nothing left, and removes all but the logs. It gets by with the shell, tr and umount.
 const guardScript = `read -r line && exit 0
-mark=$1 dir=$2
+mark=$1 dir=$2 newline='
+'
+exec 2>/dev/null
 for round in 1 2 3 4 5 6 7 8 9 10; do
   found=
   for e in /proc/[0-9]*/environ; do
-    if grep -aqsxzF "$mark" "$e"; then
+    case $newline$(tr '\000' '\n' <"$e")$newline in
+    *"$newline$mark$newline"*)
       p=${e#/proc/}
-      kill -9 "${p%/environ}" 2>/dev/null && found=1
-    fi
+      kill -9 "${p%/environ}" && found=1
+      ;;
+    esac
   done
   [ -n "$found" ] || break
   sleep 0.2

@@ -178,12 +178,28 @@ func (s *Stack) RunInput(ctx context.Context, input, program string, args ...str
 	return out.String(), nil
 }
 
-// Logs returns the last lines of every log.
-func (s *Stack) Logs(lines int) string {
+// logFiles are the logs of the stack's processes, and of the tasks that Nomad runs.
+func (s *Stack) logFiles() []string {
 	paths, _ := filepath.Glob(s.Path("logs", "*.log"))
 	tasks, _ := filepath.Glob(s.Path("nomad", "alloc", "*", "alloc", "logs", "*.std*.[0-9]*"))
+	return append(paths, tasks...)
+}
+
+// races returns what the race detector has reported, of the first process that has met one.
+func (s *Stack) races() string {
+	for _, p := range s.logFiles() {
+		b, _ := os.ReadFile(p)
+		if i := bytes.Index(b, []byte("WARNING: DATA RACE")); i >= 0 {
+			return p + "\n" + string(b[i:min(len(b), i+4000)])
+		}
+	}
+	return ""
+}
+
+// Logs returns the last lines of every log.
+func (s *Stack) Logs(lines int) string {
 	var b strings.Builder
-	for _, p := range append(paths, tasks...) {
+	for _, p := range s.logFiles() {
 		if text := tail(p, lines); text != "" {
 			fmt.Fprintf(&b, "--- %s\n%s\n", p, text)
 		}

@@ -11,12 +11,14 @@ type TB interface {
 	Helper()
 	Name() string
 	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 	Failed() bool
 	Cleanup(func())
 }
 
-// New starts a stack for a test and closes it when the test ends. The logs of a failed test are shown and kept.
+// New starts a stack for a test and closes it when the test ends. The logs of a failed test are shown and kept. A test
+// fails also when the race detector has found something in one of the stack's processes.
 func New(t TB, o Options) *Stack {
 	t.Helper()
 	// Long enough for a build of all servers, which the test's own time limit bounds.
@@ -31,6 +33,9 @@ func New(t TB, o Options) *Stack {
 	}
 	t.Cleanup(func() {
 		t.Helper()
+		if report := s.races(); report != "" {
+			t.Errorf("data race:\n%s", report)
+		}
 		if t.Failed() {
 			s.Keep()
 			t.Logf("%s: the stack's logs, all of them in %s\n%s", t.Name(), s.Path("logs"), s.Logs(40))
