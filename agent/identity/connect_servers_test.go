@@ -20,9 +20,10 @@ import (
 func intend(t *testing.T, c *consultest.Consul, destination string, sources ...string) {
 	t.Helper()
 	if len(sources) == 0 {
-		if _, err := c.Client.ConfigEntries().Delete(api.ServiceIntentions, destination, nil); err != nil {
-			t.Fatal(err)
-		}
+		consultest.Eventually(t, 10*time.Second, func() error {
+			_, err := c.Client.ConfigEntries().Delete(api.ServiceIntentions, destination, nil)
+			return err
+		})
 		return
 	}
 	e := &api.ServiceIntentionsConfigEntry{Kind: api.ServiceIntentions, Name: destination}
@@ -34,9 +35,11 @@ func intend(t *testing.T, c *consultest.Consul, destination string, sources ...s
 		}
 		e.Sources = append(e.Sources, s)
 	}
-	if _, _, err := c.Client.ConfigEntries().Set(e, nil); err != nil {
-		t.Fatal(err)
-	}
+	// A Consul that has just been elected says for a moment that intentions are read-only.
+	consultest.Eventually(t, 10*time.Second, func() error {
+		_, _, err := c.Client.ConfigEntries().Set(e, nil)
+		return err
+	})
 }
 
 // becomes waits until connections from one to the other succeed, or are refused with want.
@@ -56,6 +59,7 @@ func becomes(t *testing.T, server, client *Connect, want error) {
 }
 
 func TestRealIntentions(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	web, db, cache := run(t, c.Client, "web"), run(t, c.Client, "db"), run(t, c.Client, "cache")
 	ready(t, web, db, cache)
@@ -114,6 +118,7 @@ acl {
 
 // The default is not where one would look for it: ACLs deny by default, default_intention_policy says otherwise.
 func TestRealDefaultPolicy(t *testing.T) {
+	t.Parallel()
 	for policy, want := range map[string]error{"allow": nil, "deny": ErrDenied} {
 		t.Run(policy, func(t *testing.T) {
 			c := consultest.Start(t, consultest.Options{HCL: fmt.Sprintf(aclHCL, policy), Token: "11111111-1111-1111-1111-111111111111"})
@@ -141,6 +146,7 @@ func TestRealDefaultPolicy(t *testing.T) {
 }
 
 func TestRealConsulIsKilled(t *testing.T) {
+	t.Parallel()
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("keep=%v", keep), func(t *testing.T) {
 			c := consultest.Start(t, consultest.Options{Keep: keep})
@@ -183,6 +189,7 @@ func TestRealConsulIsKilled(t *testing.T) {
 
 // A new root must not break a connection at any moment: the old one stays listed, leaves come with a bridge between.
 func TestRealRootRotation(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	web, db := run(t, c.Client, "web"), run(t, c.Client, "db")
 	ready(t, web, db)

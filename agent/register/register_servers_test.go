@@ -36,6 +36,7 @@ func status(t *testing.T, c *consultest.Consul, want string) {
 }
 
 func TestRealRegistration(t *testing.T) {
+	t.Parallel()
 	var broken atomic.Bool
 	health := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if broken.Load() {
@@ -95,6 +96,7 @@ func TestRealRegistration(t *testing.T) {
 
 // What we want and what Consul gives back must be the same in Consul's eyes, or it would be written again and again.
 func TestRealRegistrationIsStable(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	for _, s := range []Service{
 		{ID: "a", Name: "web"},

@@ -73,6 +73,7 @@ func service(name, id string, port int) *api.AgentServiceRegistration {
 var usual = Options{UseHealth: true, PreferService: true, HoldEmpty: 2 * time.Second}
 
 func TestRealServices(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	dc1 := follow(t, c.Client, usual, "/dc1/Web/rest")
 	own := follow(t, c.Client, usual, "/.local/web")
@@ -121,6 +122,7 @@ func TestRealServices(t *testing.T) {
 
 // The last of the instances goes: alternatives apply at once, with no time of holding.
 func TestRealServiceStops(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	o := usual
 	o.HoldEmpty = time.Hour
@@ -132,6 +134,7 @@ func TestRealServiceStops(t *testing.T) {
 }
 
 func TestRealConnectEndpoints(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	o := usual
 	o.Connect = true
@@ -149,6 +152,7 @@ func TestRealConnectEndpoints(t *testing.T) {
 }
 
 func TestRealConsulIsKilled(t *testing.T) {
+	t.Parallel()
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("keep=%v", keep), func(t *testing.T) {
 			c := consultest.Start(t, consultest.Options{Keep: keep})
@@ -197,6 +201,7 @@ func TestRealConsulIsKilled(t *testing.T) {
 // Consul's HTTP and TCP checks are critical after a restart until the first probe, so that a restart looks as if
 // everything had failed.
 func TestRealChecksAfterARestart(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Keep: true})
 	r := service("web", "web1", 1)
 	r.Check = &api.AgentServiceCheck{HTTP: c.URL() + "/v1/status/leader", Interval: "3s", Timeout: "1s", Status: "passing"}
@@ -229,6 +234,7 @@ const aclHCL = `acl {
 const management = "11111111-1111-1111-1111-111111111111"
 
 func TestRealPermissions(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{HCL: aclHCL, Token: management})
 	c.Register(t, service("web", "web1", 1))
 	token := func(rules string) string {

@@ -57,6 +57,12 @@ func observe(t *testing.T, s *Store, ns string) *observed {
 	return o
 }
 
+func (o *observed) newest() (store.Observation, int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last, o.changes
+}
+
 func show(o store.Observation) string {
 	s := "unknown"
 	if o.Known {
@@ -84,6 +90,7 @@ func (o *observed) expect(t *testing.T, want string) {
 }
 
 func TestRealObserve(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	s := New(c.Client, "", hclog.NewNullLogger())
 	put(t, c, "namerd/dtabs/broken", "/a => ")
@@ -104,20 +111,20 @@ func TestRealObserve(t *testing.T) {
 	put(t, c, "namerd/dtabs/default", "/svc => /c")
 	o.expect(t, "/svc=>/c")
 	e, err := s.Get(t.Context(), "default")
-	if err != nil || e.Version != o.last.Entry.Version {
-		t.Errorf("version %s observed, %s read: %v", o.last.Entry.Version, e.Version, err)
+	last, changes := o.newest()
+	if err != nil || e.Version != last.Entry.Version {
+		t.Errorf("version %s observed, %s read: %v", last.Entry.Version, e.Version, err)
 	}
 
 	// Neighbours wake nobody.
-	changes := o.changes
 	for i := range 20 {
 		put(t, c, fmt.Sprintf("namerd/dtabs/n%d", i), "/x => /y")
 	}
 	if err := s.Delete(t.Context(), "n3"); err != nil {
 		t.Fatal(err)
 	}
-	if o.changes != changes {
-		t.Errorf("%d changes of neighbours were published", o.changes-changes)
+	if _, now := o.newest(); now != changes {
+		t.Errorf("%d changes of neighbours were published", now-changes)
 	}
 	if err := s.Delete(t.Context(), "default"); err != nil {
 		t.Fatal(err)
@@ -129,6 +136,7 @@ func TestRealObserve(t *testing.T) {
 }
 
 func TestRealWritesOfManyAreOrdered(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	s := New(c.Client, "", hclog.NewNullLogger())
 	if err := s.Create(t.Context(), "default", table(t, "/n => /x")); err != nil {
@@ -183,6 +191,7 @@ func TestRealWritesOfManyAreOrdered(t *testing.T) {
 }
 
 func TestRealConsulIsKilled(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Keep: true})
 	s := New(c.Client, "", hclog.NewNullLogger())
 	if err := s.Create(t.Context(), "default", table(t, "/svc => /a")); err != nil {
@@ -203,12 +212,13 @@ func TestRealConsulIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.expect(t, "/svc=>/b")
-	if o.changes > 6 {
-		t.Errorf("%d changes published", o.changes)
+	if _, n := o.newest(); n > 6 {
+		t.Errorf("%d changes published", n)
 	}
 }
 
 func TestRealSizeLimit(t *testing.T) {
+	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	s := New(c.Client, "", hclog.NewNullLogger())
 	var d dtab.Dtab
