@@ -100,8 +100,8 @@ func ring(bell chan<- struct{}) {
 	}
 }
 
-// follow keeps a stream open and rings changed for everything that comes, and when a stream begins: what was before it
-// may have been missed.
+// follow keeps a stream open and rings changed for everything that comes, and when a stream begins or ends: what was
+// before it may have been missed.
 func (c *Client) follow(ctx context.Context, ns string, changed chan<- struct{}, restart <-chan struct{}) {
 	pause := backoff.New(shortestPause, longestPause)
 	for ctx.Err() == nil {
@@ -110,6 +110,7 @@ func (c *Client) follow(ctx context.Context, ns string, changed chan<- struct{},
 		if ctx.Err() != nil {
 			return
 		}
+		ring(changed) // whether namerd is in trouble as a whole, a plain request tells
 		c.logger.Debug("stream of namerd ended", "namespace", ns, "after", time.Since(begun), "error", err)
 		if time.Since(begun) > longestPause {
 			pause.Reset()
