@@ -135,7 +135,12 @@ func shift(ctx context.Context, t *telling) ([]string, error) {
 }
 
 func grow(ctx context.Context, t *telling) ([]string, error) {
-	from, err := t.observe(ctx)
+	from, err := t.until(ctx, func(o Observation) string {
+		if o.Wanted >= t.facts.Max || len(o.Instances) != o.Wanted {
+			return fmt.Sprintf("%d instances run and %d are wanted already, which leaves nothing to grow to; the most is %d", len(o.Instances), o.Wanted, t.facts.Max)
+		}
+		return ""
+	})
 	if err != nil {
 		return nil, err
 	}
