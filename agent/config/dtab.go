@@ -20,7 +20,7 @@ func (l *loader) dtab() {
 		return
 	}
 	c.Namespace = d.String(raw.Namespace)
-	if bad := strings.Trim(c.Namespace, namespaceLetters); bad != "" || c.Namespace == "" && raw.Namespace != nil {
+	if (c.Namespace == "" || strings.Trim(c.Namespace, namespaceLetters) != "") && !d.Failed(raw.Namespace) {
 		d.Errorf(hclx.Place(raw.Namespace), "letters, digits, '-' and '_' are allowed", "namespace %q is no name of a table", c.Namespace)
 	}
 	c.Local = d.Dtab(raw.Local)
@@ -39,7 +39,7 @@ func (l *loader) dtab() {
 	if raw.Consul != nil {
 		sources = append(sources, "consul")
 		prefix := strings.Trim(d.String(raw.Consul.PathPrefix), "/")
-		if prefix == "" {
+		if prefix == "" && !d.Failed(raw.Consul.PathPrefix) {
 			d.Errorf(hclx.Place(raw.Consul.PathPrefix), `Namerd's is "namerd/dtabs"`, "path_prefix is empty")
 		}
 		c.Consul = &DtabConsul{PathPrefix: prefix}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -140,7 +141,7 @@ func (l *loader) clientTLS(raw *rawClientTLS) *ClientTLS {
 	case raw.Connect == nil && raw.ServerName == nil:
 		l.d.Errorf(raw.Range, `add server_name = "db.example", or connect = "service"`, "the tls block does not say whom to expect")
 	case raw.Connect == nil:
-		if out.ServerName == "" {
+		if out.ServerName == "" && !l.d.Failed(raw.ServerName) {
 			l.d.Errorf(hclx.Place(raw.ServerName), `write server_name = "db.example"`, "server_name is empty")
 		}
 	case raw.ServerName != nil || raw.CAFile != nil || raw.CertFile != nil || raw.KeyFile != nil:
@@ -153,16 +154,13 @@ func (l *loader) clientTLS(raw *rawClientTLS) *ClientTLS {
 }
 
 func (l *loader) register() {
-	any := false
-	for _, listener := range l.cfg.Listeners {
-		any = any || listener.Register != nil
+	used := slices.ContainsFunc(l.cfg.Listeners, func(x Listener) bool { return x.Register != nil })
+	if !used && l.raw.Register == nil {
+		return
 	}
 	d, raw := l.d, hclx.OrDefault(l.raw.Register)
-	if !any {
-		if l.raw.Register != nil {
-			d.Errorf(raw.Range, "add register {} to the listeners that are to be found in Consul", "register has no effect: no listener has a register block")
-		}
-		return
+	if !used {
+		d.Errorf(raw.Range, "add register {} to the listeners that are to be found in Consul", "register has no effect: no listener has a register block")
 	}
 	out := &Register{
 		ID:              d.String(raw.ID),

@@ -86,14 +86,14 @@ func (d *Decoder) Name(a Attr) string {
 	s := d.String(a)
 	if a != nil && s != "" {
 		d.CheckName(a.Name, Text{s, Place(a)})
-	} else if a != nil && !d.failedAt(a) {
+	} else if a != nil && !d.Failed(a) {
 		d.Errorf(Place(a), "", "%s is empty", a.Name)
 	}
 	return s
 }
 
-// failedAt reports whether the value of a has a problem already.
-func (d *Decoder) failedAt(a Attr) bool {
+// Failed reports whether the value of a has a problem already, so that there is no need for another one.
+func (d *Decoder) Failed(a Attr) bool {
 	r := a.Expr.Range()
 	return slices.ContainsFunc(d.problems, func(p Problem) bool {
 		return p.File == r.Filename && p.Line >= r.Start.Line && p.Line <= r.End.Line
@@ -305,7 +305,7 @@ func (d *Decoder) Secret(value, file Attr) settings.Secret {
 	case value != nil && file != nil:
 		d.Errorf(file.NameRange, "leave one of them out", "%s and %s are both set", value.Name, file.Name)
 	case value != nil:
-		return settings.NewSecret(d.String(value))
+		return settings.NewSecret(strings.TrimSpace(d.String(value))) // file() has the line's end
 	case file != nil:
 		path := d.String(file)
 		if path == "" {

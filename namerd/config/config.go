@@ -116,7 +116,7 @@ func load(d *hclx.Decoder, raw *rawConfig, c *Config) {
 			var keys rawConsulStore
 			d.Body(s.Keys, &keys)
 			prefix := strings.Trim(d.String(keys.PathPrefix), "/")
-			if prefix == "" {
+			if prefix == "" && !d.Failed(keys.PathPrefix) {
 				d.Errorf(hclx.Place(keys.PathPrefix), `Namerd's is "namerd/dtabs"`, "path_prefix is empty")
 			}
 			c.KV = &KV{PathPrefix: prefix}
