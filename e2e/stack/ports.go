@@ -3,6 +3,7 @@ package stack
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -32,13 +33,16 @@ type ports struct {
 	next int
 }
 
-// reservePorts takes the first block that no other process has reserved and on which nothing listens.
+// reservePorts takes a block that no other process has reserved and on which nothing listens. It begins to look anywhere,
+// so that what still knocks at the ports of an earlier stack does not find the next one there.
 func reservePorts(dir string) (*ports, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("reserve ports: %w", err)
 	}
 	os.Chmod(dir, 0o777|os.ModeSticky) // for other users of the machine; fails for all but the folder's owner
-	for i := range portBlocks {
+	start := rand.IntN(portBlocks)
+	for n := range portBlocks {
+		i := (start + n) % portBlocks
 		path := filepath.Join(dir, fmt.Sprintf("%d.lock", firstPort+i*portsEach))
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
 		if err != nil {
