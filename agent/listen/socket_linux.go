@@ -46,7 +46,8 @@ func takeQueued(l *net.TCPListener) []*net.TCPConn {
 		if err != nil {
 			continue
 		}
-		if t, ok := c.(*net.TCPConn); ok {
+		// A client that has reset its connection meanwhile has no address, which nobody expects, and needs no answer.
+		if t, ok := c.(*net.TCPConn); ok && t.RemoteAddr() != nil {
 			conns = append(conns, t)
 		} else {
 			c.Close()

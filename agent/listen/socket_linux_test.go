@@ -215,3 +215,30 @@ func TestGate(t *testing.T) {
 		t.Errorf("%d inside at once, %d at the end", most.Load(), g.Open())
 	}
 }
+
+// TestStopMeetsResetInQueue: a client that has reset its connection while it was queued has no address any more. Whoever
+// gets such a connection would have to expect a nil RemoteAddr.
+func TestStopMeetsResetInQueue(t *testing.T) {
+	s := open(t, "127.0.0.1:0", Options{})
+	for _, reset := range []bool{true, false} {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if reset {
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}
+	}
+	queued := takeQueued(s.listener)
+	for _, c := range queued {
+		if c.RemoteAddr() == nil {
+			t.Error("a connection without a remote address")
+		}
+		c.Close()
+	}
+	if len(queued) == 0 {
+		t.Error("the living connection has been lost")
+	}
+}
