@@ -83,9 +83,25 @@ func (c *demoCommand) Run(args []string) int {
 	}
 	cutting, cut := context.WithCancel(context.Background())
 	defer cut()
-	return c.serve(func(ctx context.Context, _ <-chan struct{}) error {
+	return c.serve(func(ctx context.Context, hangup <-chan struct{}) error {
+		ctx, stop := untilHangup(ctx, hangup)
+		defer stop()
 		return screen.Show(ctx, stage, screen.Options{Once: *once, In: c.in, Out: c.out, Cut: cutting.Done()})
 	}, cut)
+}
+
+// untilHangup returns a context that also ends when the terminal is closed: laptop mode has nothing to reload, and must
+// not go on where nobody sees it.
+func untilHangup(ctx context.Context, hangup <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-hangup:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, stop
 }
 
 // called is how to call this program from here: by its name if it is the one in PATH, else by the shortest path.
@@ -95,7 +111,7 @@ func called(binary string) string {
 	}
 	if dir, err := os.Getwd(); err == nil {
 		if rel, err := filepath.Rel(dir, binary); err == nil && len(rel) < len(binary) && !strings.HasPrefix(rel, "..") {
-			return rel
+			return "." + string(filepath.Separator) + rel
 		}
 	}
 	return binary

@@ -72,7 +72,9 @@ func (c *devCommand) Run(args []string) int {
 	}
 	cutting, cut := context.WithCancel(context.Background())
 	defer cut()
-	return c.serve(func(ctx context.Context, _ <-chan struct{}) error {
+	return c.serve(func(ctx context.Context, hangup <-chan struct{}) error {
+		ctx, quit := untilHangup(ctx, hangup)
+		defer quit()
 		e, err := dev.Start(ctx, config, options)
 		if err != nil {
 			return err

@@ -115,10 +115,7 @@ func (s *Stage) Facts() story.Facts {
 }
 
 func (s *Stage) links(e *dev.Env) []story.Link {
-	links := []story.Link{
-		{What: "the table", Text: s.table.Text("get", dev.Namespace)},
-		{What: "shift by hand", Text: s.table.ShiftByHand()},
-	}
+	links := s.table.Hints()
 	if all := e.Instances(webService); len(all) > 0 {
 		links = append(links, story.Link{What: "a web server", Text: "curl http://" + dev.Address(all[0], webPort) + "/"})
 	}

@@ -42,7 +42,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	ctx, quit := context.WithCancel(context.Background())
 	defer quit()
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	done := make(chan int, 1)
 	go func() { done <- tell(ctx, *once, *keep, in, out, errs) }()
@@ -71,18 +71,23 @@ func tell(ctx context.Context, once, keep bool, in io.Reader, out, errs io.Write
 	if err != nil {
 		return fail(err)
 	}
+	paths := map[string]string{}
 	for _, name := range servers.Names() {
 		s, err := servers.Find(ctx, name, errs)
 		if err != nil {
 			return fail(err)
 		}
 		fmt.Fprintf(errs, "demo-nomad: %s %s (%s)\n", s.Name, s.Version, s.Path)
+		paths[name] = s.Path
+		if s.Source == servers.FromPath {
+			paths[name] = name
+		}
 	}
 	root, err := servers.Root()
 	if err != nil {
 		return fail(err)
 	}
-	s := newStage(options{binary: binary, root: root, keep: keep})
+	s := newStage(options{binary: binary, root: root, keep: keep, nomad: paths[servers.Nomad], consul: paths[servers.Consul]})
 	err = screen.Show(ctx, s, screen.Options{Once: once, In: in, Out: out, StopWithin: stopWithin})
 	if err != nil {
 		if logs := s.lastLogs(); logs != "" {

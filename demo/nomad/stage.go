@@ -37,6 +37,8 @@ type options struct {
 	binary string // argosy
 	root   string // of the repository
 	keep   bool   // the stack's folder
+	// nomad and consul are the programs, as a user calls them.
+	nomad, consul string
 }
 
 // stage is the story.Stage of a real Nomad.
@@ -88,18 +90,13 @@ func (s *stage) Facts() story.Facts {
 	if st == nil || t == nil {
 		return f
 	}
-	bin := filepath.Dir(s.options.binary)
-	env := fmt.Sprintf("NOMAD_ADDR=%s CONSUL_HTTP_ADDR=%s", st.Nomad.URL, st.Consul.Addr)
-	f.Links = []story.Link{
-		{What: "the table", Text: t.Text("get", table.Namespace)},
-		{What: "shift by hand", Text: t.ShiftByHand()},
+	f.Links = append(t.Hints(), []story.Link{
 		{What: "Consul", Text: st.Consul.URL() + "/ui"},
 		{What: "Prometheus", Text: "http://" + address(p.prometheus)},
 		{What: "Redis, through it all", Text: fmt.Sprintf("redis-cli -p %d get whoami", p.entry)},
-		{What: "the fleet, in Nomad", Text: env + " nomad job status " + fleet},
-		{What: "the fleet, in Consul", Text: env + " consul catalog nodes -service=" + fleet},
-		{What: "argosy is in", Text: bin},
-	}
+		{What: "the fleet, in Nomad", Text: s.options.nomad + " job status -address=" + st.Nomad.URL + " " + fleet},
+		{What: "the fleet, in Consul", Text: s.options.consul + " catalog nodes -http-addr=" + st.Consul.Addr + " -service=" + fleet},
+	}...)
 	return f
 }
 

@@ -28,6 +28,7 @@ type Live struct {
 	size     func() (width, height int)
 	takeOver chan struct{}
 	quit     context.CancelFunc
+	cut      context.CancelFunc
 
 	mu    sync.Mutex
 	view  View
@@ -35,9 +36,10 @@ type Live struct {
 	once  sync.Once
 }
 
-// NewLive makes a screen for a stage. quit is called when the user wants to end.
-func NewLive(stage story.Stage, out io.Writer, size func() (width, height int), quit context.CancelFunc) *Live {
-	l := &Live{stage: stage, out: out, size: size, takeOver: make(chan struct{}), quit: quit, began: time.Now()}
+// NewLive makes a screen for a stage. quit is called when the user wants to end, and cut when that takes too long for
+// the user's taste.
+func NewLive(stage story.Stage, out io.Writer, size func() (width, height int), quit, cut context.CancelFunc) *Live {
+	l := &Live{stage: stage, out: out, size: size, takeOver: make(chan struct{}), quit: quit, cut: cut, began: time.Now()}
 	for _, s := range story.Steps() {
 		l.view.Titles = append(l.view.Titles, s.Title)
 	}
@@ -151,10 +153,10 @@ func (l *Live) draw() {
 	io.WriteString(l.out, b.String())
 }
 
-// Keys reads keys until in fails or ctx ends; it may stay blocked in one read after that.
+// Keys reads keys until in fails; ctx is for what they do.
 func (l *Live) Keys(ctx context.Context, in io.Reader) {
 	buf := make([]byte, 16)
-	for ctx.Err() == nil {
+	for {
 		n, err := in.Read(buf)
 		if err != nil {
 			return
@@ -169,7 +171,13 @@ func (l *Live) Keys(ctx context.Context, in io.Reader) {
 func (l *Live) Key(ctx context.Context, k byte) {
 	switch k {
 	case 'q', 'Q', 3, 4: // 3 and 4 are Ctrl-C and Ctrl-D on a raw terminal
-		l.update(func(v *View) { v.Note = "" })
+		l.mu.Lock()
+		again := l.view.Quitting
+		l.view.Quitting, l.view.Note = true, ""
+		l.mu.Unlock()
+		if again {
+			l.cut()
+		}
 		l.quit()
 		return
 	case '1', '2', '+', '=', '-', '_':

@@ -26,7 +26,8 @@ type View struct {
 	OKRate   float64
 	P50, P99 time.Duration
 	Note     string // the last thing that a key has done
-	Stopping bool
+	Quitting bool   // the user wants to end
+	Stopping bool   // it is being ended
 }
 
 const (
@@ -73,7 +74,7 @@ func Render(v View, width, height int) []string {
 
 func (v View) headline() string {
 	switch {
-	case v.Stopping:
+	case v.Stopping || v.Quitting:
 		return yellow + "ending everything" + reset
 	case v.Free:
 		return green + "it is yours" + reset

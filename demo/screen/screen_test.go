@@ -107,8 +107,9 @@ func TestKeys(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	b := &board{}
+	cut := 0
 	var out bytes.Buffer
-	l := NewLive(b, &out, func() (int, int) { return 80, 24 }, cancel)
+	l := NewLive(b, &out, func() (int, int) { return 80, 24 }, cancel, func() { cut++ })
 	l.Key(ctx, '1') // too early: nothing has been started
 	if len(b.asked) > 0 {
 		t.Error("a key was obeyed before the start")
@@ -127,6 +128,12 @@ func TestKeys(t *testing.T) {
 	}
 	if ctx.Err() == nil {
 		t.Error("q did not quit")
+	}
+	if cut != 0 {
+		t.Error("cut, although asked only once")
+	}
+	if l.Key(ctx, 3); cut != 1 {
+		t.Error("Ctrl-C after q did not cut")
 	}
 	l.draw()
 	if !strings.Contains(out.String(), "\x1b[H") {

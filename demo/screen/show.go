@@ -25,7 +25,18 @@ type Options struct {
 // Show tells a story on a stage until it is over, the user quits or ctx ends, and ends everything. The error says what
 // did not happen; a user who quits is none.
 func Show(ctx context.Context, stage story.Stage, o Options) error {
-	stage = cuttable{stage, o.Cut}
+	cutting, cut := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cut()
+	watching.Go(func() {
+		select {
+		case <-o.Cut:
+			cut()
+		case <-cutting.Done():
+		}
+	})
+	stage = cuttable{stage, cutting.Done()}
 	if o.StopWithin <= 0 {
 		o.StopWithin = 15 * time.Second
 	}
@@ -37,7 +48,7 @@ func Show(ctx context.Context, stage story.Stage, o Options) error {
 		return showLines(ctx, stage, o)
 	}
 	defer restore()
-	return showLive(ctx, stage, o, size)
+	return showLive(ctx, stage, o, size, cut)
 }
 
 func showLines(ctx context.Context, stage story.Stage, o Options) error {
@@ -66,10 +77,10 @@ func showLines(ctx context.Context, stage story.Stage, o Options) error {
 	return nil
 }
 
-func showLive(ctx context.Context, stage story.Stage, o Options, size func() (int, int)) error {
+func showLive(ctx context.Context, stage story.Stage, o Options, size func() (int, int), cut context.CancelFunc) error {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	l := NewLive(stage, o.Out, size, quit)
+	l := NewLive(stage, o.Out, size, quit, cut)
 	go l.Keys(ctx, o.In) // stays in its last read; the process ends soon
 
 	drawing, stopDrawing := context.WithCancel(context.WithoutCancel(ctx))

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"argosy/demo/story"
 )
 
 // Namespace is the one that the demo uses.
@@ -64,7 +66,12 @@ func (c *CLI) Shift(ctx context.Context, cluster string) (string, error) {
 	return c.Text("update", Namespace, path), nil
 }
 
-// ShiftByHand is a line for a shell that does the same.
-func (c *CLI) ShiftByHand() string {
-	return fmt.Sprintf("%s | sed s/redis1/redis2/ > t && %s", c.Text("get", Namespace), c.Text("update", Namespace, "t"))
+// Hints are lines to try in a shell.
+func (c *CLI) Hints() []story.Link {
+	get := c.Name + " dtab get " + Namespace
+	return []story.Link{
+		{What: "once", Text: "export ARGOSY_NAMERD_ADDR=" + c.Namerd},
+		{What: "the table", Text: get},
+		{What: "shift by hand", Text: fmt.Sprintf("%s | sed s/redis1/redis2/ | %s dtab update %s -", get, c.Name, Namespace)},
+	}
 }
