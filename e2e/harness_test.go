@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -227,13 +226,6 @@ func passing(ctx context.Context, s *stack.Stack, service string, n int) error {
 		err = fmt.Errorf("%d instances of %s pass, not %d", len(ids), service, n)
 	}
 	return err
-}
-
-func decode(t *testing.T, text string, v any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(text), v); err != nil {
-		t.Fatalf("%v in %s", err, text)
-	}
 }
 
 var errGone = errors.New("connection closed")

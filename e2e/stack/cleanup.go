@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,21 +17,19 @@ import (
 // sweep kills what carries the stack's mark and is still there: a Nomad that was killed leaves its tasks, and the two
 // helper processes of each, behind.
 func sweep(dir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
 	mark := []byte(marker + "=" + dir + "\x00")
-	deadline := time.Now().Add(5 * time.Second)
-	for {
+	return Eventually(ctx, 20*time.Millisecond, func(context.Context) error {
 		pids := marked(mark)
-		if len(pids) == 0 {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("sweep: processes %v do not end", pids)
-		}
 		for _, pid := range pids {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
-		time.Sleep(20 * time.Millisecond) // for the system to take them away; bounded by the deadline
-	}
+		if len(pids) > 0 {
+			return fmt.Errorf("sweep: processes %v do not end", pids)
+		}
+		return nil
+	})
 }
 
 // marked lists the processes whose environment holds the mark. Those of other users cannot be read and are not ours.

@@ -44,9 +44,11 @@ func reservePorts(dir string) (*ports, error) {
 	for n := range portBlocks {
 		i := (start + n) % portBlocks
 		path := filepath.Join(dir, fmt.Sprintf("%d.lock", firstPort+i*portsEach))
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
+		f, err := os.Open(path) // to lock it, reading is enough, which works with another user's file, too
 		if err != nil {
-			continue // another user's
+			if f, err = os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o644); err != nil {
+				continue
+			}
 		}
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			f.Close()
