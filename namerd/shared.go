@@ -62,7 +62,8 @@ func (s *shared[T]) release(key string, f *followed[T]) {
 
 // wait returns when nothing is watched any more. The context that was handed in has to end first.
 func (s *shared[T]) wait() {
-	s.mu.Lock() // whoever is just starting to watch has finished starting
+	s.mu.Lock() // whoever is just starting to watch has then finished starting
+	running := &s.running
 	s.mu.Unlock()
-	s.running.Wait()
+	running.Wait()
 }

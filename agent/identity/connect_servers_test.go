@@ -50,7 +50,7 @@ func becomes(t *testing.T, server, client *Connect, want error) {
 		if err != nil {
 			return err
 		}
-		serverErr, clientErr, _ := shake(t, server.Server(), config)
+		_, serverErr, clientErr := shake(t, server.Server(), config)
 		if want == nil && (serverErr != nil || clientErr != nil) || want != nil && !errors.Is(serverErr, want) {
 			return fmt.Errorf("server: %v; client: %v", serverErr, clientErr)
 		}
@@ -92,15 +92,15 @@ func TestRealIntentions(t *testing.T) {
 
 	// Wrong service, no certificate, and what the server looks like.
 	config := to(t, web, "db")
-	if _, clientErr, _ := shake(t, cache.Server(), config); !errors.Is(clientErr, ErrPeer) {
+	if _, _, clientErr := shake(t, cache.Server(), config); !errors.Is(clientErr, ErrPeer) {
 		t.Errorf("a server of another service: %v", clientErr)
 	}
 	anonymous := to(t, web, "db")
 	anonymous.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
-	if serverErr, clientErr, _ := shake(t, db.Server(), anonymous); serverErr == nil || clientErr == nil || errors.Is(serverErr, ErrDenied) {
+	if _, serverErr, clientErr := shake(t, db.Server(), anonymous); serverErr == nil || clientErr == nil || errors.Is(serverErr, ErrDenied) {
 		t.Errorf("without a certificate: %v; %v", serverErr, clientErr)
 	}
-	_, _, state := shake(t, db.Server(), config)
+	state, _, _ := shake(t, db.Server(), config)
 	if PeerName(state) != "db" || state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != "" {
 		t.Errorf("connected to %q with version %x and protocol %q", PeerName(state), state.Version, state.NegotiatedProtocol)
 	}
@@ -209,7 +209,7 @@ func TestRealRootRotation(t *testing.T) {
 			t.Fatal("no new leaves")
 		}
 		for _, pair := range [][2]*Connect{{db, web}, {web, db}} {
-			if serverErr, clientErr, _ := shake(t, pair[0].Server(), to(t, pair[1], pair[0].Name())); serverErr != nil || clientErr != nil {
+			if _, serverErr, clientErr := shake(t, pair[0].Server(), to(t, pair[1], pair[0].Name())); serverErr != nil || clientErr != nil {
 				t.Fatalf("during the rotation: %v; %v", serverErr, clientErr)
 			}
 		}

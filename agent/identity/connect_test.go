@@ -30,7 +30,7 @@ func TestNothingIsAcceptedBeforeTheFirstAnswers(t *testing.T) {
 		if err := db.Ready(); !errors.Is(err, ErrNotReady) {
 			t.Errorf("ready without %s: %v", p, err)
 		}
-		serverErr, _, _ := shake(t, db.Server(), &tls.Config{InsecureSkipVerify: true})
+		_, serverErr, _ := shake(t, db.Server(), &tls.Config{InsecureSkipVerify: true})
 		if !errors.Is(serverErr, ErrNotReady) {
 			t.Errorf("without %s: %v", p, serverErr)
 		}
@@ -45,7 +45,7 @@ func TestNothingIsAcceptedBeforeTheFirstAnswers(t *testing.T) {
 		}
 	}
 	ready(t, web, db)
-	if serverErr, clientErr, _ := shake(t, db.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
+	if _, serverErr, clientErr := shake(t, db.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
 		t.Errorf("%v; %v", serverErr, clientErr)
 	}
 }
@@ -98,7 +98,7 @@ func TestConnections(t *testing.T) {
 		{"server of another CA", impostor.Server(), to(t, web, "web"), nil, ErrPeer, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			serverErr, clientErr, state := shake(t, c.server, c.client)
+			state, serverErr, clientErr := shake(t, c.server, c.client)
 			if failed := serverErr != nil || clientErr != nil; failed != c.fails {
 				t.Fatalf("server: %v; client: %v", serverErr, clientErr)
 			}
@@ -141,7 +141,7 @@ func TestDeniedClientsCannotResume(t *testing.T) {
 		config.MaxVersion = version
 		server := db.Server()
 		for range 2 {
-			if serverErr, clientErr, state := shake(t, server, config); serverErr != nil || clientErr != nil || state.DidResume {
+			if state, serverErr, clientErr := shake(t, server, config); serverErr != nil || clientErr != nil || state.DidResume {
 				t.Fatalf("%v; %v; resumed %v", serverErr, clientErr, state.DidResume)
 			}
 		}
@@ -152,7 +152,7 @@ func TestDeniedClientsCannotResume(t *testing.T) {
 			}
 			return nil
 		})
-		if serverErr, _, _ := shake(t, server, config); !errors.Is(serverErr, ErrDenied) {
+		if _, serverErr, _ := shake(t, server, config); !errors.Is(serverErr, ErrDenied) {
 			t.Errorf("after the deny: %v", serverErr)
 		}
 	}
@@ -171,7 +171,7 @@ func TestConsulInTroubleChangesNothing(t *testing.T) {
 		return nil
 	})
 	ready(t, web, db)
-	if serverErr, clientErr, _ := shake(t, db.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
+	if _, serverErr, clientErr := shake(t, db.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
 		t.Errorf("%v; %v", serverErr, clientErr)
 	}
 	f.change(func() { f.down = false; f.index = 1; f.rules["db"] = nil; f.byDef = "allow" })
@@ -225,7 +225,7 @@ func TestRotation(t *testing.T) {
 		}
 		return nil
 	})
-	_, _, state := shake(t, server, config)
+	state, _, _ := shake(t, server, config)
 	if !state.PeerCertificates[0].Equal(db.leaf.Value().cert.Leaf) {
 		t.Error("the old leaf was used")
 	}
@@ -240,11 +240,11 @@ func TestOtherTrustDomainsAreRefused(t *testing.T) {
 	db, web := run(t, client, "db"), run(t, foreign, "web")
 	ready(t, db, web)
 	config := to(t, web, "db")
-	if serverErr, clientErr, _ := shake(t, db.Server(), config); !errors.Is(clientErr, ErrPeer) {
+	if _, serverErr, clientErr := shake(t, db.Server(), config); !errors.Is(clientErr, ErrPeer) {
 		t.Errorf("a server of another trust domain: %v; %v", serverErr, clientErr)
 	}
 	config.VerifyConnection = nil
-	if serverErr, _, _ := shake(t, db.Server(), config); !errors.Is(serverErr, ErrPeer) {
+	if _, serverErr, _ := shake(t, db.Server(), config); !errors.Is(serverErr, ErrPeer) {
 		t.Errorf("a client of another trust domain: %v", serverErr)
 	}
 	before, _ := db.Changed().Load()

@@ -182,7 +182,7 @@ func ready(t *testing.T, all ...*Connect) {
 }
 
 // shake connects client to server over a socket, sends a byte each way, and returns what went wrong on either side.
-func shake(t *testing.T, server, client *tls.Config) (serverErr, clientErr error, state tls.ConnectionState) {
+func shake(t *testing.T, server, client *tls.Config) (state tls.ConnectionState, serverErr, clientErr error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -229,7 +229,7 @@ func shake(t *testing.T, server, client *tls.Config) (serverErr, clientErr error
 		return err
 	}()
 	raw.Close()
-	return <-done, clientErr, c.ConnectionState()
+	return c.ConnectionState(), <-done, clientErr
 }
 
 func to(t *testing.T, c *Connect, service string) *tls.Config {

@@ -93,13 +93,13 @@ func TestFilesConnections(t *testing.T) {
 		{"system roots do not know a development CA", open.Server(), name(open, "redis.example"), false, ErrPeer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			serverErr, clientErr, _ := shake(t, c.server, c.client)
+			_, serverErr, clientErr := shake(t, c.server, c.client)
 			if ok := serverErr == nil && clientErr == nil; ok != c.ok || c.clientErr != nil && !errors.Is(clientErr, c.clientErr) {
 				t.Errorf("server: %v; client: %v", serverErr, clientErr)
 			}
 		})
 	}
-	if serverErr, _, _ := shake(t, bare.Server(), name(bare, "x")); !errors.Is(serverErr, ErrNotReady) {
+	if _, serverErr, _ := shake(t, bare.Server(), name(bare, "x")); !errors.Is(serverErr, ErrNotReady) {
 		t.Errorf("a server without a certificate: %v", serverErr)
 	}
 	if server.Name() != "redis" || bare.Name() != "" {
@@ -160,7 +160,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 	named("old")
 	move(next.Key, paths.Key)
 	named("new")
-	_, _, state := shake(t, server, mustClient(t, f, "new"))
+	state, _, _ := shake(t, server, mustClient(t, f, "new"))
 	if PeerName(state) != "new" {
 		t.Errorf("the server, whose configuration was made before, is %q", PeerName(state))
 	}
@@ -169,7 +169,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(50 * time.Millisecond)
-	if serverErr, clientErr, _ := shake(t, server, mustClient(t, f, "new")); serverErr != nil || clientErr != nil {
+	if _, serverErr, clientErr := shake(t, server, mustClient(t, f, "new")); serverErr != nil || clientErr != nil {
 		t.Errorf("with a file gone: %v; %v", serverErr, clientErr)
 	}
 }

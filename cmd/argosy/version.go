@@ -7,21 +7,26 @@ import (
 	"strings"
 )
 
-// version is the release; the linker may set it with -X main.version=1.2.3.
-var version = "0.1.0-dev"
+// What was built. The linker may set both: -X main.version=1.2.3 -X main.commit=0123456789ab.
+var (
+	version = "0.1.0-dev"
+	commit  = ""
+)
 
-// versionText is the version with the commit it was built from, where Go recorded one.
+// versionText is the version with the commit it was built from, where that is known.
 func versionText() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return version + "+" + s.Value[:12]
+	built := commit
+	if info, ok := debug.ReadBuildInfo(); ok && built == "" {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				built = s.Value[:12]
+			}
 		}
 	}
-	return version
+	if built == "" {
+		return version
+	}
+	return version + "+" + built
 }
 
 type versionCommand struct{ *meta }

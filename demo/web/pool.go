@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -32,8 +31,6 @@ type conn struct {
 	expires time.Time
 	idle    time.Time // since when
 }
-
-var errClosed = errors.New("pool is closed")
 
 func newPool(c Config, s *stats) *pool {
 	ctx, stop := context.WithCancel(context.Background())
