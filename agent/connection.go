@@ -106,7 +106,7 @@ func (c *connection) run() {
 
 // clusterLabel is what metrics call a cluster of d.
 func (d *destination) clusterLabel(key string) string {
-	if d.label != d.name.String() {
+	if !d.named() {
 		return wireCluster
 	}
 	return key

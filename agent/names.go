@@ -49,15 +49,16 @@ type names struct {
 type destination struct {
 	name     dtab.Path
 	label    string // for metrics; from the configuration
-	fromWire bool
 	balancer *balance.Balancer
 	binding  *watch.Cell[namer.Binding]
 
 	stop  func()        // ends the following and waits
 	taken chan struct{} // closed when the binder's first answer, which may be Pending, has been taken
 
-	uses     int       // connections, under names.mu
-	lastUsed time.Time // under names.mu
+	// Guarded by names.mu.
+	fromWire bool // not in the configuration
+	uses     int  // connections
+	lastUsed time.Time
 }
 
 func newNames(m *metrics, logger hclog.Logger) *names {
@@ -85,10 +86,7 @@ func (n *names) use(b binder, fixed []dtab.Path) {
 			n.follow(d)
 			waiting = append(waiting, d)
 		}
-		if wasWire := d.fromWire; wasWire != !n.fixed[key] {
-			// A name that was configured, or is no longer, keeps its label until it has been idle.
-			d.fromWire = !n.fixed[key]
-		}
+		d.fromWire = !n.fixed[key] // it keeps its label: that of the first use
 	}
 	for _, name := range fixed {
 		if n.byName[name.String()] == nil {
@@ -182,6 +180,9 @@ func (n *names) follow(d *destination) {
 	}()
 }
 
+// named reports whether d may be called by its name in metrics and log: it came from the configuration.
+func (d *destination) named() bool { return d.label == d.name.String() }
+
 // take puts a binding into effect, first in the balancer and then for those who wait.
 func (d *destination) take(b namer.Binding, m *metrics, logger hclog.Logger) {
 	before := d.binding.Value()
@@ -200,9 +201,13 @@ func (d *destination) take(b namer.Binding, m *metrics, logger hclog.Logger) {
 		if b.Err != nil {
 			fields = append(fields, "error", b.Err)
 		}
-		logger.Info("route", fields...)
+		level := hclog.Info
+		if !d.named() { // whoever connects must not be able to fill the log
+			level = hclog.Debug
+		}
+		logger.Log(level, "route", fields...)
 	}
-	if !d.fromWire {
+	if d.named() {
 		m.bound(d.label, b.Clusters)
 	}
 	d.binding.Set(b)
@@ -290,7 +295,7 @@ func (n *names) forget(key string, d *destination) {
 	d.stop()
 	delete(n.byName, key)
 	n.wire--
-	if d.label == key {
+	if d.named() {
 		n.metrics.forgetDestination(d.label)
 	}
 }

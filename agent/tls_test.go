@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -247,7 +248,7 @@ func TestSNI(t *testing.T) {
 	})
 }
 
-// TestManyNames: a scan with more names than are kept costs no memory and no service to the configured ones.
+// TestManyNames: a scan with more names than are kept costs no memory, no log, and no service to the configured ones.
 func TestManyNames(t *testing.T) {
 	redis := startBackend(t, "redis1")
 	cfg := baseConfig(map[string][]string{"redis": {redis.addr}})
@@ -277,5 +278,10 @@ func TestManyNames(t *testing.T) {
 	}
 	if _, who := p.dial("redis"); who != "redis1" {
 		t.Errorf("%s answers", who)
+	}
+	for line := range strings.Lines(p.log.String()) {
+		if strings.Contains(line, "/svc/x") && !strings.Contains(line, "[DEBUG]") {
+			t.Fatalf("names from outside fill the log: %s", line)
+		}
 	}
 }
