@@ -110,6 +110,38 @@ func TestServerRestarts(t *testing.T) {
 	until(t, "the new table", news, shows("/a=>/2"))
 }
 
+// After an outage changes come at once: the stream is back as soon as namerd is, and does not sit out its own pause.
+func TestStreamIsBackWithTheServer(t *testing.T) {
+	t.Parallel()
+	memory := store.NewMemory(map[string]dtab.Dtab{"default": table(t, "/a=>/1")})
+	api := namerd.NewServer(memory, namerd.Options{})
+	var down atomic.Bool
+	streams := make(chan struct{}, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		watched := strings.Contains(r.URL.RawQuery, "watch")
+		if down.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		if watched {
+			streams <- struct{}{}
+		}
+		api.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() { api.Close(); server.Close() })
+	down.Store(true)
+	news := follow(t, dial(t, server.URL, client.Options{Refresh: time.Hour}), "default")
+	until(t, "the failure", news, func(o store.Observation) bool { return o.Err != nil })
+	time.Sleep(2 * time.Second) // the pauses have grown
+	down.Store(false)
+	until(t, "the table", news, shows("/a=>/1"))
+	select {
+	case <-streams:
+	case <-time.After(100 * time.Millisecond):
+		t.Error("there is no stream yet")
+	}
+}
+
 // Streams that go dumb, as through a proxy that lost the other side, are found out by reading again.
 func TestDumbStream(t *testing.T) {
 	t.Parallel()

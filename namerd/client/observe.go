@@ -31,11 +31,12 @@ func (c *Client) Observe(ctx context.Context, ns string, publish func(store.Obse
 	}
 	changed := make(chan struct{}, 1)
 	restart := make(chan struct{}, 1)
+	recovered := make(chan struct{}, 1)
 	var streaming sync.WaitGroup
 	defer streaming.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	streaming.Go(func() { c.follow(ctx, ns, changed, restart) })
+	streaming.Go(func() { c.follow(ctx, ns, changed, restart, recovered) })
 
 	var last store.Observation
 	pause := backoff.New(shortestPause, longestPause)
@@ -51,6 +52,9 @@ func (c *Client) Observe(ctx context.Context, ns string, publish func(store.Obse
 			if !asked { // the stream should have told
 				ring(restart)
 			}
+		}
+		if last.Err != nil && o.Err == nil {
+			ring(recovered)
 		}
 		first, last = false, o
 		wait := c.refresh
@@ -101,8 +105,8 @@ func ring(bell chan<- struct{}) {
 }
 
 // follow keeps a stream open and rings changed for everything that comes, and when a stream begins or ends: what was
-// before it may have been missed.
-func (c *Client) follow(ctx context.Context, ns string, changed chan<- struct{}, restart <-chan struct{}) {
+// before it may have been missed. It does not wait with the next stream once a plain request has recovered.
+func (c *Client) follow(ctx context.Context, ns string, changed chan<- struct{}, restart, recovered <-chan struct{}) {
 	pause := backoff.New(shortestPause, longestPause)
 	for ctx.Err() == nil {
 		begun := time.Now()
@@ -115,9 +119,14 @@ func (c *Client) follow(ctx context.Context, ns string, changed chan<- struct{},
 		if time.Since(begun) > longestPause {
 			pause.Reset()
 		}
-		if pause.Sleep(ctx) != nil { // also after a clean end: a server that ends every stream is not to be hammered
-			return
+		// Also after a clean end: a server that ends every stream is not to be hammered.
+		timer := time.NewTimer(pause.Next())
+		select {
+		case <-timer.C:
+		case <-recovered:
+		case <-ctx.Done():
 		}
+		timer.Stop()
 	}
 }
 
