@@ -34,6 +34,9 @@ type Options struct {
 const (
 	acceptPauseMin = 5 * time.Millisecond
 	acceptPauseMax = time.Second
+	// acceptCalm is how long nothing must have gone wrong for the trouble to be over. Where there are too few file
+	// descriptors, every connection that ends lets another one in.
+	acceptCalm = 3 * acceptPauseMax
 )
 
 // Socket is a listening TCP socket.
@@ -80,12 +83,12 @@ func (s *Socket) Addr() *net.TCPAddr { return s.listener.Addr().(*net.TCPAddr) }
 func (s *Socket) Serve(handle func(*net.TCPConn)) {
 	s.serving.Add(1)
 	defer s.serving.Done()
-	pause := time.Duration(0)
+	pause, trouble := time.Duration(0), time.Time{} // trouble: the last time
 	for {
 		c, err := s.listener.AcceptTCP()
 		switch {
 		case err == nil:
-			if pause > 0 {
+			if pause > 0 && time.Since(trouble) > acceptCalm {
 				s.logger.Info("accepting again", "address", s.Addr().String())
 				pause = 0
 			}
@@ -100,7 +103,7 @@ func (s *Socket) Serve(handle func(*net.TCPConn)) {
 			if pause == 0 {
 				s.logger.Error("cannot accept connections, will keep trying", "address", s.Addr().String(), "error", bare(err))
 			}
-			pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
+			pause, trouble = min(max(2*pause, acceptPauseMin), acceptPauseMax), time.Now()
 			select {
 			case <-time.After(pause):
 			case <-s.stopped:

@@ -156,6 +156,61 @@ func TestNoFileDescriptors(t *testing.T) {
 	}
 }
 
+// TestFewFileDescriptors: while connections are accepted only now and then, because others end, that is one trouble and
+// said once.
+func TestFewFileDescriptors(t *testing.T) {
+	var log syncBuffer
+	s := open(t, "127.0.0.1:0", Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	var clients []int
+	for range 10 {
+		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // while there are descriptors
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(c)
+		clients = append(clients, c)
+	}
+	free, err := unix.Dup(clients[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(free)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	one := limit
+	one.Cur = uint64(free) + 1
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &one); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	addr := &unix.SockaddrInet4{Port: s.Addr().Port, Addr: [4]byte{127, 0, 0, 1}}
+	for _, c := range clients {
+		if err := unix.Connect(c, addr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var answering sync.WaitGroup
+	go s.Serve(func(c *net.TCPConn) {
+		answering.Go(func() {
+			time.Sleep(2 * time.Millisecond)
+			answer(c)
+		})
+	})
+	for _, c := range clients[:6] {
+		b := make([]byte, 5)
+		if n, err := unix.Read(c, b); err != nil || string(b[:n]) != "hello" {
+			t.Fatalf("got %q, %v", b[:n], err)
+		}
+	}
+	s.Stop()
+	answering.Wait()
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, log.String())
+	}
+}
+
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
