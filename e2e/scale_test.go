@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -98,6 +99,11 @@ func TestFleetOnNomad(t *testing.T) {
 
 	// This time it finds the agents through the scheduler, as those builds do that cannot ask Consul.
 	prometheusVars["discovery"] = "http"
+	if _, metrics, err := get(t.Context(), scheduler+"/metrics"); err != nil {
+		t.Error(err)
+	} else if !heldFor.MatchString(metrics) {
+		t.Error("the scheduler's metrics do not tell that it holds for want of data")
+	}
 	runJob(t, s, "prometheus", prometheusVars)
 	took = within(t, "with data again, no connections make 1 agent", func(ctx context.Context) error { return counted(ctx, s, 1) })
 	t.Logf("scaled in to 1 within %s of Prometheus's return", took.Round(100*time.Millisecond))
@@ -107,6 +113,9 @@ func TestFleetOnNomad(t *testing.T) {
 		return err
 	})
 }
+
+// heldFor is how the scheduler counts holds while Prometheus does not answer.
+var heldFor = regexp.MustCompile(`argosy_scheduler_decisions_total\{action="hold",policy="default/proxy/proxy",reason="query_failed"\} [1-9]`)
 
 // counted is nil when the fleet's job asks for n agents.
 func counted(ctx context.Context, s *stack.Stack, n int) error {

@@ -147,8 +147,8 @@ job "namerd" {
       check {
         type     = "http"
         path     = "/health"
-        interval = "5s"
-        timeout  = "2s"
+        interval = "2s"
+        timeout  = "1s"
       }
     }
 

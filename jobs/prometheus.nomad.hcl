@@ -166,8 +166,8 @@ job "prometheus" {
       check {
         type     = "http"
         path     = "/-/ready"
-        interval = "5s"
-        timeout  = "2s"
+        interval = "2s"
+        timeout  = "1s"
       }
     }
 

@@ -185,8 +185,8 @@ job "scheduler" {
       check {
         type     = "http"
         path     = "/health"
-        interval = "5s"
-        timeout  = "2s"
+        interval = "2s"
+        timeout  = "1s"
       }
     }
 
