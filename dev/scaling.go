@@ -19,7 +19,8 @@ import (
 
 const (
 	evaluateEvery = 500 * time.Millisecond
-	maxAge        = 5 * time.Second // of a load that is acted upon
+	maxAge        = 5 * time.Second        // of a load that is acted upon
+	startsWithin  = 700 * time.Millisecond // an agent answers by then, or it is missing
 )
 
 // scaling is one scheduler for each policy, because each reads other agents.
@@ -80,6 +81,14 @@ func (s *scaling) start(ctx context.Context, e *Env, group string, p law.Policy,
 	}
 	s.schedulers[group] = one
 	s.running.Go(func() {
+		// Before the first agent answers there is nothing to decide, and nothing to complain about.
+		for len(agents()) == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
 		if err := one.Run(ctx); err != nil {
 			e.log.Error("the scheduler has ended, counts stay as they are", "group", group, "error", err)
 		}
@@ -110,11 +119,13 @@ func (s *scaling) address(ctx context.Context, group string) string {
 	return s.schedulers[group].Address(ctx)
 }
 
-// agents are the admin addresses of a proxy's running agents.
+// agents are the admin addresses of a proxy's agents, without those that are still starting.
 func (e *Env) agents(proxy string) []string {
 	var out []string
 	for _, i := range e.Instances(proxy) {
-		out = append(out, AdminAddress(i))
+		if time.Since(i.Started) > startsWithin {
+			out = append(out, AdminAddress(i))
+		}
 	}
 	return out
 }

@@ -73,10 +73,15 @@ func AdminAddress(i process.Instance) string { return Address(i, adminPort) }
 func (e *Env) Ready(ctx context.Context) error {
 	client := &http.Client{Timeout: 2 * time.Second}
 	defer client.CloseIdleConnections()
+	var group string
+	var err error
 	for {
-		group, err := e.notReady(ctx, client)
-		if err == nil {
+		g, missing := e.notReady(ctx, client)
+		if missing == nil {
 			return nil
+		}
+		if err == nil || ctx.Err() == nil { // else it tells only that the time was over
+			group, err = g, missing
 		}
 		select {
 		case <-ctx.Done():

@@ -31,7 +31,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	f := flag.NewFlagSet("demo-nomad", flag.ContinueOnError)
 	f.SetOutput(errs)
 	once := f.Bool("once", false, "tell the story once, print what was measured, exit with 1 if any step did not happen")
-	keep := f.Bool("keep", false, "keep the folder with all logs")
+	keep := f.Bool("keep", false, "keep the folder with all logs, those of the tasks included")
 	if err := f.Parse(args); err != nil {
 		return 2
 	}

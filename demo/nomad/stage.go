@@ -215,14 +215,18 @@ func (s *stage) WithoutCertificate(ctx context.Context) (refusal, err error) {
 }
 
 // Stop ends the load and then the servers, with all tasks.
-func (s *stage) Stop(context.Context) error {
+func (s *stage) Stop(ctx context.Context) error {
+	st, _, _ := s.running()
+	if st != nil && s.options.keep {
+		preserve(ctx, st)
+	}
 	s.unload()
 	s.loading.Wait()
 	s.looker.Close()
-	if st, _, _ := s.running(); st != nil {
-		return st.Close()
+	if st == nil {
+		return nil
 	}
-	return nil
+	return st.Close()
 }
 
 // Remains lists processes, ports and files that are left after Stop.

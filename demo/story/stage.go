@@ -5,6 +5,7 @@ package story
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"argosy/demo/load"
@@ -98,20 +99,21 @@ type Decision struct {
 	Current, Now int
 }
 
-// same reports whether all of a's instances are in b, untouched.
-func same(a, b []Instance) bool {
-	if len(a) == 0 {
-		return false
-	}
-	for _, x := range a {
-		found := false
-		for _, y := range b {
-			unknown := x.Started.IsZero() || y.Started.IsZero()
-			found = found || x.ID == y.ID && x.Pid == y.Pid && (unknown || x.Started.Equal(y.Started))
-		}
-		if !found {
-			return false
+// restarted tells which instances of before are not there any more, although the scheduler, which wanted fewest of them
+// at some time in between, does not explain it.
+func restarted(before, now []Instance, fewest int) []Instance {
+	var gone []Instance
+	for _, x := range before {
+		there := slices.ContainsFunc(now, func(y Instance) bool {
+			known := !x.Started.IsZero() && !y.Started.IsZero()
+			return x.ID == y.ID && x.Pid == y.Pid && (!known || x.Started.Equal(y.Started))
+		})
+		if !there {
+			gone = append(gone, x)
 		}
 	}
-	return true
+	if len(gone) <= len(before)-fewest {
+		return nil
+	}
+	return gone
 }

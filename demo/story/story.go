@@ -137,13 +137,17 @@ func (t *telling) step(ctx context.Context, number, of int, title string, within
 
 // until looks again and again until done says so. When ctx ends first, the error is what was missing last.
 func (t *telling) until(ctx context.Context, done func(Observation) (missing string)) (Observation, error) {
+	missing := ""
 	for {
 		o, err := t.stage.Observe(ctx)
-		missing := ""
+		now := ""
 		if err != nil {
-			missing = err.Error()
-		} else if missing = done(o); missing == "" {
+			now = err.Error()
+		} else if now = done(o); now == "" {
 			return o, nil
+		}
+		if missing == "" || ctx.Err() == nil { // else it tells only that the time was over
+			missing = now
 		}
 		select {
 		case <-ctx.Done():

@@ -270,3 +270,30 @@ func TestInterruptionEndsEverything(t *testing.T) {
 		})
 	}
 }
+
+func TestRestarted(t *testing.T) {
+	at := time.Unix(1000, 0)
+	a, b, c := Instance{ID: "a", Pid: 1, Started: at}, Instance{ID: "b", Pid: 2, Started: at}, Instance{ID: "c", Pid: 3, Started: at}
+	again := Instance{ID: "b", Pid: 9, Started: at}
+	later := Instance{ID: "b", Pid: 2, Started: at.Add(time.Second)}
+	unknown := Instance{ID: "b", Pid: 2}
+	for name, x := range map[string]struct {
+		before, now []Instance
+		fewest      int
+		want        int
+	}{
+		"all there":               {[]Instance{a, b}, []Instance{a, b}, 2, 0},
+		"one more":                {[]Instance{a, b}, []Instance{a, b, c}, 2, 0},
+		"another pid":             {[]Instance{a, b}, []Instance{a, again}, 2, 1},
+		"another start":           {[]Instance{a, b}, []Instance{a, later}, 2, 1},
+		"start not known":         {[]Instance{a, b}, []Instance{a, unknown}, 2, 0},
+		"replaced":                {[]Instance{a, b}, []Instance{a, c}, 2, 1},
+		"scaled down":             {[]Instance{a, b, c}, []Instance{a, b}, 2, 0},
+		"scaled down and up":      {[]Instance{a, b, c}, []Instance{a, again, c}, 2, 0},
+		"more gone than unwanted": {[]Instance{a, b, c}, []Instance{a}, 2, 2},
+	} {
+		if got := restarted(x.before, x.now, x.fewest); len(got) != x.want {
+			t.Errorf("%s: got %v, want %d", name, got, x.want)
+		}
+	}
+}
