@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"syscall"
 	"time"
 
 	"argosy/agent/balance"
@@ -16,6 +17,10 @@ type Attempt struct {
 	Took  time.Duration
 	Err   error // nil for the one that answered
 }
+
+// fairChance is how long an endpoint must have had to answer before it is blamed that a connection's time has run out.
+// A client that is slow with its TLS handshake uses up the same time.
+const fairChance = 100 * time.Millisecond
 
 // Connect picks an endpoint and connects it, and another one when that fails: as often as the policy of the endpoint
 // that failed first allows, and never the same one twice. A server that refuses us is not tried elsewhere, for the
@@ -54,22 +59,33 @@ func Connect(
 		}
 		began := time.Now()
 		conn, err := policy.Dial(ctx, lease.Endpoint)
+		took := time.Since(began)
 		if note != nil {
-			note(Attempt{Lease: lease, Took: time.Since(began), Err: err})
+			note(Attempt{Lease: lease, Took: took, Err: err})
 		}
 		if err == nil {
 			lease.Connected()
 			return conn, lease, nil
 		}
+		if blameless(ctx, took, err) {
+			lease.Done()
+		} else {
+			lease.Fail()
+		}
 		if errors.Is(ctx.Err(), context.Canceled) {
-			lease.Done() // not the endpoint's fault
 			return nil, nil, err
 		}
-		lease.Fail()
 		last = err
 		failed = append(failed, lease.Endpoint.Addr)
 		if ctx.Err() != nil || len(failed) > retries || outcome.Of(err, outcome.Dial) == outcome.Denied {
 			return nil, nil, last
 		}
 	}
+}
+
+// blameless reports whether a failed attempt says nothing about its endpoint.
+func blameless(ctx context.Context, took time.Duration, err error) bool {
+	return errors.Is(ctx.Err(), context.Canceled) ||
+		ctx.Err() != nil && took < fairChance ||
+		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) // ours are used up
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -307,6 +309,39 @@ func TestConnectDenied(t *testing.T) {
 	check(t, err, outcome.Denied, "denied")
 	if attempts != 1 {
 		t.Errorf("%d attempts", attempts)
+	}
+}
+
+// TestConnectBlames: an endpoint is avoided for what it has done, not for what we lack or for a client that has used up
+// the time.
+func TestConnectBlames(t *testing.T) {
+	w := newWorld(t)
+	silent := serve(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	handshake := &Policy{Timeout: time.Minute, TLS: ByIdentity(w.identity("web").Client)}
+	for _, test := range []struct {
+		what   string
+		addr   string
+		policy *Policy
+		left   time.Duration // of the connection's time
+		want   balance.EndpointState
+	}{
+		{"refuses", refused(t), Default(), time.Minute, balance.Failing},
+		{"does not answer", silent, &Policy{Timeout: 20 * time.Millisecond, TLS: handshake.TLS}, time.Minute, balance.Failing},
+		{"does not answer in the connection's time", silent, handshake, 2 * fairChance, balance.Failing},
+		{"had no time to answer", silent, handshake, fairChance / 10, balance.Active},
+		{"could not be asked", silent, &Policy{TLS: func(namer.Endpoint) (*tls.Config, error) {
+			return nil, os.NewSyscallError("socket", syscall.EMFILE)
+		}}, time.Minute, balance.Active},
+	} {
+		b, pick := picker(t, test.addr)
+		ctx, cancel := context.WithTimeout(context.Background(), test.left)
+		if _, _, err := Connect(ctx, pick, always(test.policy), nil); err == nil {
+			t.Errorf("%s: connected", test.what)
+		}
+		cancel()
+		if s := b.State()[0].Endpoints[0]; s.Open != 0 || s.State != test.want {
+			t.Errorf("%s: %+v, want %s", test.what, s, test.want)
+		}
 	}
 }
 
