@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"argosy/dtab"
 	"argosy/namerd/store"
@@ -139,6 +140,8 @@ func (s *Server) refused(w http.ResponseWriter) bool {
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a writer of which that cannot be asked, as in tests, is not stuck
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
 	switch {
@@ -146,6 +149,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 		replyText(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a dtab has at most %d bytes", maxBody))
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
+	default:
+		control.SetReadDeadline(time.Time{}) // the connection may serve other requests later
 	}
 	return body, err == nil
 }

@@ -26,6 +26,7 @@ import (
 
 const (
 	storeTimeout  = 10 * time.Second // for one answer of the store
+	bodyTimeout   = 30 * time.Second // for the body of a request, so that a stuck writer does not stay for ever
 	writeTimeout  = 30 * time.Second // for one message to a reader, so that a stuck one does not stay for ever
 	shutdownGrace = 10 * time.Second // for requests under way when the server is told to stop
 )
