@@ -168,6 +168,9 @@ func (m *meta) readTable(text string, given bool, files []string) (input, error)
 	default:
 		return input{}, errors.New("the table is missing: name a file, - for standard input, or give -dtab '/svc => ...'")
 	}
+	if !given && strings.TrimSpace(text) == "" { // most likely what should have written it has failed
+		return input{}, fmt.Errorf("%s is empty; -dtab '' makes the table empty", name)
+	}
 	in, err := parseTable(name, text)
 	if err == nil && !in.table.WeightsKept() {
 		fmt.Fprintln(m.errs, "argosy: warning: weights are stored with two decimals; some here have more")

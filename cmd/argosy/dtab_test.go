@@ -115,6 +115,8 @@ func TestDtabMistakes(t *testing.T) {
 		{in: `{"version":"x"}`, args: "dtab|create|default|-", code: 2, errs: "argosy: dtab create: standard input: the JSON has no \"dtab\"\n"},
 		{in: "# version yolo?\n/a=>/b", args: "dtab|update|default|-", code: 2,
 			errs: "argosy: dtab update: \"yolo?\" is no version: versions are base64, as dtab get shows them\n"},
+		// As when the command before the pipe has failed.
+		{in: "\n", args: "dtab|update|default|-", code: 2, errs: "argosy: dtab update: standard input is empty; -dtab '' makes the table empty\n"},
 		{args: "dtab|create|default", code: 2, errs: "argosy: dtab create: the table is missing: name a file, - for standard input, or give -dtab '/svc => ...'\n"},
 		{args: "dtab|create|default|file|-dtab|x", code: 2, errs: "argosy: dtab create: give a file or -dtab, not both\n"},
 		{args: "dtab|create|default|/nonexistent", code: 2, errs: "argosy: dtab create: open /nonexistent: no such file or directory\n"},
