@@ -2,6 +2,7 @@ package hclx
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -135,6 +136,8 @@ func TestWhatIsShown(t *testing.T) {
 		{"nesting", "text = " + strings.Repeat("(", 500), "t.hcl:1:108: too much inside each other"},
 		{"password", "admin_password = \"hunter2\"\n", "t.hcl:1:1: unknown key \"admin_password\"\n  1 | admin_password = (secret)\n    | ^^^^^^^^^^^^^^\n" +
 			"    = keys here: addr, count, flag, list, map, needed, secret, secret_in, share, size, text, url, wait, word; blocks here: block, many"},
+		{"password in a URL", "site = \"http://me:hunter2@127.0.0.1/\"\n", "t.hcl:1:1: unknown key \"site\"\n  1 | site = \"http://(secret)@127.0.0.1/\"\n    | ^^^^\n" +
+			"    = did you mean \"size\"?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, _ := decode(t, test.text)
@@ -255,5 +258,16 @@ func TestParseDtab(t *testing.T) {
 	const want = "my.dtab:2:2: no dtab: '=' expected but 'ä' found\n  2 | /ä => /c\n    |  ^\n    = " + dtabHint
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// TestCredentialsInURLs: they are refused, and not repeated in the refusal.
+func TestCredentialsInURLs(t *testing.T) {
+	for _, url := range []string{"http://me:hunter2@127.0.0.1/", "http://me:hunter2%zz@127.0.0.1/", "ftp://hunter2@x"} {
+		d, raw := decode(t, fmt.Sprintf("url = %q\nneeded = \"x\"\n", url))
+		d.URL(raw.URL)
+		if err := d.Err(); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }

@@ -108,13 +108,16 @@ func (p Problem) shown() (line, caret string) {
 }
 
 func (d *Decoder) add(at Range, message, hint string) {
-	p := Problem{File: at.Filename, Line: at.Start.Line, Column: at.Start.Column, EndColumn: at.End.Column, Message: message, Hint: hint}
+	p := Problem{
+		File: at.Filename, Line: at.Start.Line, Column: at.Start.Column, EndColumn: at.End.Column,
+		Message: withoutUser(message), Hint: withoutUser(hint),
+	}
 	if f := d.files[at.Filename]; f != nil && at.Start.Line > 0 {
 		line := sourceLine(f, at)
 		if at.End.Line > at.Start.Line {
 			p.EndColumn = len([]rune(line)) + 1
 		}
-		p.Source = withoutSecrets(f, at, line)
+		p.Source = withoutUser(withoutSecrets(f, at, line))
 	}
 	if len(d.problems) < maxProblems && !slices.Contains(d.problems, p) {
 		d.problems = append(d.problems, p)
@@ -135,7 +138,11 @@ var (
 	secretKey  = regexp.MustCompile(`(?i)\b([a-z0-9_]*(?:token|secret|password))("?\s*[=:]\s*)(\S.*)`)
 	secretName = regexp.MustCompile(`(?i)(?:token|secret|password)$`)
 	elsewhere  = regexp.MustCompile(`^(?:env|file)\("[^"]*"\)\s*$`)
+	userInURL  = regexp.MustCompile(`://[^/@\s]+@`)
 )
+
+// withoutUser hides the user, and so the password, of URLs.
+func withoutUser(text string) string { return userInURL.ReplaceAllString(text, "://(secret)@") }
 
 // withoutSecrets hides the values of keys that name secrets, whatever is wrong with the line.
 func withoutSecrets(f *hcl.File, at Range, line string) string {
