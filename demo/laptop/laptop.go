@@ -72,7 +72,7 @@ func New(o Options) (*Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the demo's file: %w", err)
 	}
-	return &Stage{options: o, config: config, looker: look.New(), load: load.New(10 * time.Second), unload: func() {}}, nil
+	return &Stage{options: o, config: config, looker: look.New(), load: load.New(15 * time.Second), unload: func() {}}, nil
 }
 
 // loadFile reads the file that is part of the program.

@@ -22,6 +22,9 @@ func preserve(ctx context.Context, st *stack.Stack) {
 	files, _ := filepath.Glob(st.Path("nomad", "alloc", "*", "alloc", "logs", "*.std*"))
 	for _, f := range files {
 		allocation, _, _ := strings.Cut(strings.TrimPrefix(f, st.Path("nomad", "alloc")+string(filepath.Separator)), string(filepath.Separator))
+		if info, err := os.Lstat(f); err != nil || !info.Mode().IsRegular() {
+			continue // Nomad's pipes are there, too
+		}
 		if text, err := os.ReadFile(f); err == nil {
 			_ = os.WriteFile(filepath.Join(dir, allocation[:min(8, len(allocation))]+"."+filepath.Base(f)), text, 0o644)
 		}

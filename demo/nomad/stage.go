@@ -64,7 +64,7 @@ func (p ports) all() []int { return []int{p.entry, p.namerd, p.prometheus} }
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 func newStage(o options) *stage {
-	return &stage{options: o, looker: look.New(), load: load.New(10 * time.Second), unload: func() {}}
+	return &stage{options: o, looker: look.New(), load: load.New(15 * time.Second), unload: func() {}}
 }
 
 func (s *stage) running() (*stack.Stack, ports, *table.CLI) {

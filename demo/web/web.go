@@ -36,7 +36,7 @@ type Config struct {
 	Expiry      time.Duration // of a cached value: up to this
 	DialTimeout time.Duration // of one dial, and of one command
 	Dials       int           // tries to connect
-	MaxConns    int
+	MaxConns    int // in use at a time; further requests wait for one
 }
 
 // Defaults are the demo's.
@@ -45,7 +45,9 @@ func Defaults() Config {
 		Lifetime: 5 * time.Second, Jitter: 300 * time.Millisecond, Idle: time.Second,
 		HoldMin: 50 * time.Millisecond, HoldMax: 100 * time.Millisecond,
 		Work: 300 * time.Millisecond, Expiry: 3 * time.Minute,
-		DialTimeout: 2 * time.Second, Dials: 3, MaxConns: 512,
+		DialTimeout: 5 * time.Second, Dials: 3,
+		// Without a bound, a machine that is too busy gets ever more connections to set up, and ever slower.
+		MaxConns: 40,
 	}
 }
 
