@@ -163,6 +163,36 @@ func TestAlternativesAreWatchedWhileNeeded(t *testing.T) {
 	})
 }
 
+// Names may come from strangers: what is left of those who have gone is bounded, whatever the linger.
+func TestFewWatchesLinger(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, "/svc => /#/m", func(o *namer.Options) { o.Linger = time.Hour })
+		for range 3 {
+			for i := range 500 {
+				ctx, cancel := context.WithCancel(t.Context())
+				r.in.Bind(ctx, dtab.MustParsePath(fmt.Sprintf("/svc/scan%d", i)))
+				synctest.Wait()
+				cancel()
+				synctest.Wait()
+			}
+		}
+		if n := len(r.m.Watching()); n == 0 || n > 100 {
+			t.Errorf("%d watches are left", n)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := len(r.m.Watching()); n != 0 {
+			t.Errorf("%d watches are left much later", n)
+		}
+		ctx, cancel := context.WithCancel(t.Context()) // and there is room again
+		r.in.Bind(ctx, dtab.MustParsePath("/svc/last"))
+		cancel()
+		synctest.Wait()
+		if got := r.m.Watching(); len(got) != 1 {
+			t.Errorf("watching %v", got)
+		}
+	})
+}
+
 func TestNamesShareWatches(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, "/svc => /#/m; /else => 3*/#/m/a & /#/m/a/x", nil)

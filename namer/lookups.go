@@ -30,6 +30,9 @@ type stamped struct {
 	since time.Time
 }
 
+// mostIdle is how many watches may outlive their last user at a time. Names may come from strangers, and many of them.
+const mostIdle = 100
+
 // lookups is the table of live watches. A watch starts with its first user, and ends some time after its last one, so
 // that an alternative that comes and goes does not open and close it each time.
 type lookups struct {
@@ -42,6 +45,7 @@ type lookups struct {
 	wg     sync.WaitGroup
 	mu     sync.Mutex
 	live   map[string]*lookup
+	idle   int // of those live, without users
 	closed bool
 }
 
@@ -78,6 +82,7 @@ func (s *lookups) use(id string) (l *lookup, fresh bool) {
 	if l.linger != nil {
 		l.linger.Stop()
 		l.linger = nil
+		s.idle--
 	}
 	l.users++
 	return l, fresh
@@ -115,14 +120,16 @@ func (s *lookups) release(l *lookup) {
 	if l.users--; l.users > 0 || s.closed {
 		return
 	}
-	if s.stay <= 0 {
+	if s.stay <= 0 || s.idle >= mostIdle {
 		s.drop(l)
 		return
 	}
+	s.idle++
 	l.linger = time.AfterFunc(s.stay, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if l.users == 0 && s.live[l.id] == l {
+			s.idle--
 			s.drop(l)
 		}
 	})
