@@ -47,6 +47,7 @@ type Agent struct {
 	hard context.Context // ends when everything is to be dropped
 	cut  func()
 
+	started   chan struct{} // closed when Run has begun to serve
 	draining  atomic.Bool
 	drainOnce sync.Once
 	drain     chan struct{} // closed when asked to drain
@@ -74,7 +75,8 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	}
 	a := &Agent{
 		deps: deps, logger: deps.Logger, metrics: m, relay: relay.New(), names: newNames(m, deps.Logger),
-		census: newCensus(), failures: &warnings{}, drain: make(chan struct{}), states: map[string]*listenerState{},
+		census: newCensus(), failures: &warnings{}, started: make(chan struct{}), drain: make(chan struct{}),
+		states: map[string]*listenerState{},
 	}
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
@@ -99,6 +101,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.running = true
 	a.commit(a.current.Load(), nil)
 	a.changing.Unlock()
+	close(a.started)
 
 	stopChores := a.chores()
 	select {
@@ -110,6 +113,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	stopChores()
 	return nil
 }
+
+// Started returns a channel that is closed when Run has begun to serve. Reload is refused before that.
+func (a *Agent) Started() <-chan struct{} { return a.started }
 
 // chores does what has to be done now and then. stop ends and waits.
 func (a *Agent) chores() (stop func()) {

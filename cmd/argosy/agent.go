@@ -83,10 +83,15 @@ func (c *agentCommand) Run(args []string) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	fmt.Fprintln(c.out, where(cfg.Name, a))
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
+		fmt.Fprintln(c.out, where(cfg.Name, a)) // here: who has read it may send signals
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
+		select {
+		case <-a.Started():
+		case err := <-ended:
+			return err
+		}
 		for {
 			select {
 			case err := <-ended:
