@@ -28,11 +28,16 @@ func reserve(ctx context.Context, address string) (*reservation, error) {
 		return fail(err)
 	}
 	ip := a[0].Unmap()
-	family := syscall.AF_INET6
+	family := unix.AF_INET6
 	if ip.Is4() {
-		family = syscall.AF_INET
+		family = unix.AF_INET
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	syscall.ForkLock.RLock() // no child may inherit it: it would keep the port
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return fail(err)
 	}

@@ -36,7 +36,7 @@ type Config struct {
 	Expiry      time.Duration // of a cached value: up to this
 	DialTimeout time.Duration // of one dial, and of one command
 	Dials       int           // tries to connect
-	MaxConns    int // in use at a time; further requests wait for one
+	MaxConns    int           // in use at a time; further requests wait for one
 }
 
 // Defaults are the demo's.
