@@ -53,17 +53,11 @@ Example:
 
 func (c *agentCommand) Run(args []string) int {
 	f := c.flags("agent")
-	var paths configPaths
-	f.Var(&paths, "config", "")
 	level := f.String("log-level", "", "")
-	rest, code, ok := c.parse(f, args, c.Help)
+	paths, code, ok := c.configured(f, args, c.Help)
 	switch {
 	case !ok:
 		return code
-	case len(rest) > 0:
-		return c.usage("agent: unexpected argument %q", rest[0])
-	case len(paths) == 0:
-		return c.usage("agent: -config is missing")
 	case *level != "" && hclog.LevelFromString(*level) == hclog.NoLevel:
 		return c.usage("agent: -log-level %q: must be trace, debug, info, warn or error", *level)
 	}

@@ -60,6 +60,21 @@ func (m *meta) parse(f *flag.FlagSet, args []string, help func() string) (rest [
 	}
 }
 
+// configured is parse for a command that takes configurations by -config, at least one, and no other arguments.
+func (m *meta) configured(f *flag.FlagSet, args []string, help func() string) (paths configPaths, code int, ok bool) {
+	f.Var(&paths, "config", "")
+	rest, code, ok := m.parse(f, args, help)
+	switch {
+	case !ok:
+		return nil, code, false
+	case len(rest) > 0:
+		return nil, m.usage("%s: unexpected argument %q; configurations are given with -config", f.Name(), rest[0]), false
+	case len(paths) == 0:
+		return nil, m.usage("%s: -config is missing", f.Name()), false
+	}
+	return paths, exitOK, true
+}
+
 // usage reports a wrong call.
 func (m *meta) usage(format string, a ...any) int {
 	fmt.Fprintf(m.errs, "argosy: "+format+"\n", a...)

@@ -44,18 +44,9 @@ Example:
 }
 
 func (c *namerdCommand) Run(args []string) int {
-	f := c.flags("namerd")
-	var paths configPaths
-	f.Var(&paths, "config", "")
-	rest, code, ok := c.parse(f, args, c.Help)
+	paths, code, ok := c.configured(c.flags("namerd"), args, c.Help)
 	if !ok {
 		return code
-	}
-	if len(rest) > 0 {
-		return c.usage("namerd: unexpected argument %q; configurations are given with -config", rest[0])
-	}
-	if len(paths) == 0 {
-		return c.usage("namerd: -config is missing")
 	}
 	cfg, err := config.Load(paths)
 	if err != nil {

@@ -41,18 +41,9 @@ Example:
 }
 
 func (c *schedulerCommand) Run(args []string) int {
-	f := c.flags("scheduler")
-	var paths configPaths
-	f.Var(&paths, "config", "")
-	rest, code, ok := c.parse(f, args, c.Help)
+	paths, code, ok := c.configured(c.flags("scheduler"), args, c.Help)
 	if !ok {
 		return code
-	}
-	if len(rest) > 0 {
-		return c.usage("scheduler: unexpected argument %q; configurations are given with -config", rest[0])
-	}
-	if len(paths) == 0 {
-		return c.usage("scheduler: -config is missing")
 	}
 	cfg, err := config.Load(paths)
 	if err != nil {
