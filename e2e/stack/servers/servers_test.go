@@ -67,19 +67,19 @@ func TestEnvironmentWinsOverPathWinsOverCache(t *testing.T) {
 	}
 }
 
-// repository makes a repository whose tools/nomad is a small program, and works in a folder of it.
+// repository makes a repository whose tools/consul is a small program, and works in a folder of it.
 func repository(t *testing.T, source string) {
 	t.Helper()
 	root := t.TempDir()
-	module := filepath.Join(root, "tools", "nomad")
+	module := filepath.Join(root, "tools", "consul")
 	for path, text := range map[string]string{
 		filepath.Join(root, "go.mod"):          "module argosy\n",
 		filepath.Join(root, "e2e", "x", "doc"): "",
-		filepath.Join(module, "go.mod"): "module argosy.invalid/tools/nomad\n\ngo 1.26\n\nrequire github.com/hashicorp/nomad v1.10.5\n\n" +
-			"replace github.com/hashicorp/nomad => ./nomad\n",
+		filepath.Join(module, "go.mod"): "module argosy.invalid/tools/consul\n\ngo 1.26\n\nrequire github.com/hashicorp/consul v1.21.0\n\n" +
+			"replace github.com/hashicorp/consul => ./consul\n",
 		filepath.Join(module, "go.sum"):           "",
-		filepath.Join(module, "nomad", "go.mod"):  "module github.com/hashicorp/nomad\n\ngo 1.26\n",
-		filepath.Join(module, "nomad", "main.go"): source,
+		filepath.Join(module, "consul", "go.mod"):  "module github.com/hashicorp/consul\n\ngo 1.26\n",
+		filepath.Join(module, "consul", "main.go"): source,
 	} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -100,14 +100,14 @@ func repository(t *testing.T, source string) {
 	}
 	t.Setenv("GOCACHE", gocache)
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	t.Setenv("ARGOSY_NOMAD", "")
+	t.Setenv("ARGOSY_CONSUL", "")
 }
 
 func TestBuildsOnceAndKeeps(t *testing.T) {
-	repository(t, "package main\n\nfunc main() { println(\"Nomad v1.10.5\") }\n")
+	repository(t, "package main\n\nfunc main() { println(\"Consul v1.21.0\") }\n")
 	// An installed one that is too old is passed over, and a user's flags do no harm.
 	old := t.TempDir()
-	fake(t, old, "nomad", "Nomad v1.9.9")
+	fake(t, old, "consul", "Consul v1.9.9")
 	t.Setenv("PATH", old+":"+os.Getenv("PATH"))
 	t.Setenv("GOFLAGS", "-mod=vendor")
 
@@ -117,7 +117,7 @@ func TestBuildsOnceAndKeeps(t *testing.T) {
 	var progress [callers]bytes.Buffer
 	for i := range callers {
 		wg.Go(func() {
-			s, err := Find(t.Context(), Nomad, &progress[i])
+			s, err := Find(t.Context(), Consul, &progress[i])
 			if err != nil {
 				t.Error(err)
 			}
@@ -129,35 +129,35 @@ func TestBuildsOnceAndKeeps(t *testing.T) {
 	for i, s := range found {
 		if s.Source == FromBuild {
 			built++
-			if text := progress[i].String(); !strings.Contains(text, "nomad 1.10.5: built") {
+			if text := progress[i].String(); !strings.Contains(text, "consul 1.21.0: built") {
 				t.Errorf("progress of the build:\n%s", text)
 			}
 		}
-		if s.Path != found[0].Path || s.Version != "1.10.5" {
+		if s.Path != found[0].Path || s.Version != "1.21.0" {
 			t.Errorf("got %+v", s)
 		}
-		if !strings.Contains(progress[i].String(), "older than 1.10.0") {
+		if !strings.Contains(progress[i].String(), "older than 1.20.0") {
 			t.Errorf("nothing says why the installed one is not used:\n%s", progress[i].String())
 		}
 	}
 	if built != 1 {
 		t.Errorf("built %d times: %+v", built, found)
 	}
-	if v, err := askVersion(t.Context(), found[0].Path); err != nil || v.String() != "1.10.5" {
+	if v, err := askVersion(t.Context(), found[0].Path); err != nil || v.String() != "1.21.0" {
 		t.Errorf("it answers %v, %v", v, err)
 	}
 	entries, err := os.ReadDir(filepath.Dir(found[0].Path))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("beside it are %v, %v", entries, err)
 	}
-	if s, err := Find(t.Context(), Nomad, nil); err != nil || s.Source != FromCache {
+	if s, err := Find(t.Context(), Consul, nil); err != nil || s.Source != FromCache {
 		t.Errorf("the second time: %+v, %v", s, err)
 	}
 }
 
 func TestFailedBuildIsToldAndLeavesNothing(t *testing.T) {
 	repository(t, "package main\n\nfunc main() { undefinedName() }\n")
-	s, err := Find(t.Context(), Nomad, nil)
+	s, err := Find(t.Context(), Consul, nil)
 	if err == nil || !strings.Contains(err.Error(), "undefinedName") {
 		t.Fatalf("got %+v, %v", s, err)
 	}
@@ -168,7 +168,7 @@ func TestFailedBuildIsToldAndLeavesNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Find(ctx, Nomad, nil); err == nil {
+	if _, err := Find(ctx, Consul, nil); err == nil {
 		t.Error("a cancelled build succeeds")
 	}
 }
@@ -176,8 +176,8 @@ func TestFailedBuildIsToldAndLeavesNothing(t *testing.T) {
 func TestOutsideTheRepository(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("PATH", t.TempDir())
-	t.Setenv("ARGOSY_NOMAD", "")
-	if _, err := Find(t.Context(), Nomad, nil); err == nil || !strings.Contains(err.Error(), "tools/") {
+	t.Setenv("ARGOSY_CONSUL", "")
+	if _, err := Find(t.Context(), Consul, nil); err == nil || !strings.Contains(err.Error(), "tools/") {
 		t.Errorf("got %v", err)
 	}
 }
