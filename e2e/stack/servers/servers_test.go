@@ -77,7 +77,7 @@ func repository(t *testing.T, source string) {
 		filepath.Join(root, "e2e", "x", "doc"): "",
 		filepath.Join(module, "go.mod"): "module argosy.invalid/tools/consul\n\ngo 1.26\n\nrequire github.com/hashicorp/consul v1.21.0\n\n" +
 			"replace github.com/hashicorp/consul => ./consul\n",
-		filepath.Join(module, "go.sum"):           "",
+		filepath.Join(module, "go.sum"):            "",
 		filepath.Join(module, "consul", "go.mod"):  "module github.com/hashicorp/consul\n\ngo 1.26\n",
 		filepath.Join(module, "consul", "main.go"): source,
 	} {
