@@ -24,6 +24,7 @@ import (
 
 	"argosy/agent/config"
 	"argosy/dtab"
+	"argosy/namer/mounts"
 )
 
 const patience = 20 * time.Second
@@ -76,7 +77,7 @@ func baseConfig(services map[string][]string) *config.Config {
 		Name:   "test",
 		Admin:  config.Admin{Address: "127.0.0.1:0"},
 		Dtab:   config.Dtab{Namespace: "default", Static: &table},
-		Namers: []config.Namer{{Kind: "static", Prefix: dtab.MustParsePath("/#/static"), Static: services}},
+		Namers: []mounts.Namer{{Kind: "static", Prefix: dtab.MustParsePath("/#/static"), Static: services}},
 		Drain:  config.Drain{Timeout: 10 * time.Second},
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"argosy/dtab"
 	"argosy/internal/consultest"
 	"argosy/internal/settings"
+	"argosy/namer/consul"
+	"argosy/namer/mounts"
 	"argosy/namerd/store"
 	consulstore "argosy/namerd/store/consul"
 )
@@ -28,9 +30,9 @@ func consulConfig(c *consultest.Consul, connect bool) *config.Config {
 	cfg := baseConfig(nil)
 	cfg.Consul = settings.Consul{Address: c.URL(), Datacenter: "dc1"}
 	cfg.Dtab = config.Dtab{Namespace: "default", Consul: &config.DtabConsul{PathPrefix: "namerd/dtabs"}}
-	cfg.Namers = []config.Namer{{
+	cfg.Namers = []mounts.Namer{{
 		Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
-		Consul: &config.ConsulNamer{UseHealth: true, PreferService: true, Connect: connect},
+		Consul: &consul.Options{UseHealth: true, PreferService: true, Connect: connect},
 	}}
 	cfg.Register = &config.Register{
 		Tags: []string{"v1"}, Meta: map[string]string{"team": "data"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,9 +14,7 @@ import (
 	"argosy/internal/consulclient"
 	"argosy/internal/watch"
 	"argosy/namer"
-	consulnamer "argosy/namer/consul"
-	"argosy/namer/fs"
-	"argosy/namer/static"
+	"argosy/namer/mounts"
 	"argosy/namerd/client"
 	"argosy/namerd/store"
 	consulstore "argosy/namerd/store/consul"
@@ -44,7 +41,7 @@ func sameNaming(a, b *config.Config) bool {
 
 func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) (*naming, error) {
 	n := &naming{}
-	mounts, err := mounts(cfg, logger, reg)
+	mounted, err := mounts.Open(cfg.Namers, cfg.Consul, logger.Named("namer"), reg)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +49,7 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 		return nil, err
 	}
 	n.interpreter = namer.NewInterpreter(namer.Options{
-		Dtab: n.table, Local: cfg.Dtab.Local, Mounts: mounts, Logger: logger.Named("namer"),
+		Dtab: n.table, Local: cfg.Dtab.Local, Mounts: mounted, Logger: logger.Named("namer"),
 		EmptyFallsThrough: true, PendingLegTimeout: pendingLeg,
 	})
 	return n, nil
@@ -111,39 +108,6 @@ func tableState(o store.Observation) namer.TableState {
 		return namer.TableState{Status: namer.Pending, Err: o.Err}
 	}
 	return namer.TableState{Status: namer.OK, Dtab: o.Entry.Dtab, Err: o.Err}
-}
-
-// mounts makes the namers. The last one of the configuration is asked first.
-func mounts(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) ([]namer.Mount, error) {
-	var all []namer.Mount
-	for _, c := range cfg.Namers {
-		m := namer.Mount{Prefix: c.Prefix}
-		log := logger.Named("namer").With("prefix", c.Prefix.String())
-		switch {
-		case c.Consul != nil:
-			api, err := consulclient.New(cfg.Consul)
-			if err != nil {
-				return nil, fmt.Errorf("namer %s: %w", c.Prefix, err)
-			}
-			m.Namer = consulnamer.New(api, consulnamer.Options{
-				IncludeTag: c.Consul.IncludeTag, UseHealth: c.Consul.UseHealth, Connect: c.Consul.Connect,
-				PreferService: c.Consul.PreferService, HoldEmpty: c.Consul.HoldEmpty,
-			}, log, reg)
-		case c.FS != nil:
-			m.Namer = fs.New(c.FS.RootDir, log)
-		case c.Kind == "static":
-			s, err := static.New(c.Static)
-			if err != nil {
-				return nil, fmt.Errorf("namer %s: %w", c.Prefix, err)
-			}
-			m.Namer = s
-		default:
-			return nil, fmt.Errorf("namer %s: unknown kind %q", c.Prefix, c.Kind)
-		}
-		all = append(all, m)
-	}
-	slices.Reverse(all)
-	return all, nil
 }
 
 // start begins to follow the table.

@@ -9,13 +9,14 @@ import (
 
 	"argosy/agent/config"
 	"argosy/dtab"
+	"argosy/namer/mounts"
 )
 
 // edited is cfg with one thing changed; cfg stays as it is.
 func edited(cfg *config.Config, edit func(*config.Config)) *config.Config {
 	c := *cfg
 	c.Listeners = append([]config.Listener(nil), cfg.Listeners...)
-	c.Namers = append([]config.Namer(nil), cfg.Namers...)
+	c.Namers = append([]mounts.Namer(nil), cfg.Namers...)
 	edit(&c)
 	return &c
 }

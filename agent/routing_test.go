@@ -11,6 +11,7 @@ import (
 
 	"argosy/agent/config"
 	"argosy/dtab"
+	"argosy/namer/mounts"
 )
 
 // TestNowhereToGo: each way of having no endpoint has its word.
@@ -113,7 +114,7 @@ func TestCatalogChange(t *testing.T) {
 	}
 	put(one)
 	cfg := baseConfig(nil)
-	cfg.Namers = []config.Namer{{Kind: "io.l5d.fs", Prefix: dtab.MustParsePath("/#/static"), FS: &config.FSNamer{RootDir: dir}}}
+	cfg.Namers = []mounts.Namer{{Kind: "io.l5d.fs", Prefix: dtab.MustParsePath("/#/static"), FS: &mounts.FS{RootDir: dir}}}
 	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
 	p := startAgent(t, cfg)
 	c, who := p.dial("redis")

@@ -28,7 +28,7 @@ func (s TableState) Equal(t TableState) bool {
 
 // Options say what an Interpreter works with. Zero values stand for the defaults that are named.
 type Options struct {
-	Dtab   watch.Reader[TableState] // the stored table; required
+	Dtab   watch.Reader[TableState] // the stored table; required, unless every name is bound through Under
 	Local  dtab.Dtab                // appended to it, so its entries win
 	Mounts []Mount                  // asked in this order; the system namer of /$/ comes behind them
 	Logger hclog.Logger             // none: silence
@@ -74,9 +74,14 @@ var errUnknownNow = errors.New("bind: waiting for an answer")
 //	}
 type Interpreter struct {
 	options Options
-	limits  limits
-	mounts  []Mount
-	shared  *lookups
+	*core
+}
+
+// core is what interpreters that bind under different tables share.
+type core struct {
+	limits limits
+	mounts []Mount
+	shared *lookups
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -102,8 +107,7 @@ func NewInterpreter(opts Options) *Interpreter {
 	system := Mount{Prefix: dtab.Path{SystemPrefix}, Namer: System{Resolver: inet.Resolver{Lookup: opts.Lookup}}}
 	mounts := append(slices.Clone(opts.Mounts), system)
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Interpreter{
-		options: opts,
+	return &Interpreter{options: opts, core: &core{
 		limits: limits{
 			depth: opts.MaxDepth, lookups: opts.MaxLookups,
 			emptyIsNeg: opts.EmptyFallsThrough, pendingLimit: opts.PendingLegTimeout,
@@ -111,7 +115,15 @@ func NewInterpreter(opts Options) *Interpreter {
 		mounts: mounts,
 		shared: newLookups(mounts, opts.Linger, opts.Logger),
 		ctx:    ctx, cancel: cancel,
-	}
+	}}
+}
+
+// Under returns an interpreter that binds under another table, with entries of its own behind it, and shares all else:
+// a service that several of them bind is watched once. It ends with in, and needs no Close of its own.
+func (in *Interpreter) Under(table watch.Reader[TableState], local dtab.Dtab) *Interpreter {
+	o := in.options
+	o.Dtab, o.Local = table, local
+	return &Interpreter{options: o, core: in.core}
 }
 
 // Bind returns what name stands for, live until ctx ends; after that the last value stays. It does not block: what is

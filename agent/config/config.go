@@ -7,6 +7,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/settings"
+	"argosy/namer/mounts"
 )
 
 // Config is a validated agent configuration. It is a value that is not changed after loading.
@@ -16,7 +17,7 @@ type Config struct {
 	Admin     Admin
 	Consul    settings.Consul
 	Dtab      Dtab
-	Namers    []Namer // in the order of the files; the last one is asked first, as Linkerd does
+	Namers    []mounts.Namer // in the order of the files; the last one is asked first, as Linkerd does
 	Listeners []Listener
 	Clients   []Client // in the order of the files; the first whose prefix matches applies
 	Register  *Register
@@ -47,27 +48,6 @@ type DtabNamerd struct {
 	Address   string // base URL, such as http://127.0.0.1:4180
 	TokenFile string
 }
-
-// Namer mounts one namer. Kind says which of the option structs is set.
-type Namer struct {
-	Kind   string    // "io.l5d.consul", "io.l5d.fs" or "static"; /$/ names need no namer block
-	Prefix dtab.Path // whole, for instance /#/io.l5d.consul
-	Consul *ConsulNamer
-	FS     *FSNamer
-	Static map[string][]string // service name -> "host:port" or "host:port * weight"
-}
-
-// ConsulNamer has the options of the io.l5d.consul namer.
-type ConsulNamer struct {
-	IncludeTag    bool          // the path has the form /dc/tag/service
-	UseHealth     bool          // only instances whose checks pass; true unless switched off
-	Connect       bool          // the Connect-capable endpoints of the service
-	PreferService bool          // the service's address before the node's; true unless switched off
-	HoldEmpty     time.Duration // how long the last good set stays when suddenly none passes; 15s unless set
-}
-
-// FSNamer reads a folder whose files are named for services and hold lines of "host port [* weight]".
-type FSNamer struct{ RootDir string }
 
 // Listener accepts connections.
 type Listener struct {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"argosy/internal/hclx"
+	"argosy/namer/mounts"
 )
 
 // Load reads, decodes and checks files and directories of *.hcl files; a later file adds to those before it. It
@@ -37,7 +38,7 @@ func (l *loader) load() {
 	c.Admin.Address = d.Address(admin.Address)
 	c.Consul = raw.Consul.Settings(d)
 	l.dtab()
-	l.namers()
+	c.Namers = mounts.Load(d, raw.Namers)
 	l.listeners()
 	l.clients()
 	l.register()

@@ -1,6 +1,9 @@
 package config
 
-import "argosy/internal/hclx"
+import (
+	"argosy/internal/hclx"
+	"argosy/namer/mounts"
+)
 
 //go:generate go run argosy/internal/hclx/refgen -root ../..
 
@@ -17,7 +20,7 @@ type rawConfig struct {
 	// Where the table comes from that names are looked up in. Required.
 	Dtab *rawDtab `hcl:"dtab,block"`
 	// A catalog that names can end in. The label is its kind; the last one is asked first. Names below `/$/` need none.
-	Namers []rawNamer `hcl:"namer,block"`
+	Namers []mounts.Block `hcl:"namer,block"`
 	// A place to accept connections. The label is the listener's name in logs and metrics.
 	Listeners []rawListener `hcl:"listener,block"`
 	// How to dial endpoints. The label is a prefix of names, such as `/svc/redis` or `/#/io.l5d.consul/*/redis`; it is
@@ -65,51 +68,6 @@ type rawDtabNamerd struct {
 	Address hclx.Attr `hcl:"address,optional" type:"url" default:"http://127.0.0.1:4180"`
 	// A file that holds a bearer token to send.
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
-}
-
-// rawNamer has the keys of its kind.
-//
-//argosy:kind io.l5d.consul rawConsulNamer
-//argosy:kind io.l5d.fs rawFSNamer
-//argosy:kind static rawStaticNamer
-type rawNamer struct {
-	Kind      string     `hcl:"kind,label"`
-	KindRange hclx.Range `hcl:"kind,label_range"`
-	Keys      hclx.Body  `hcl:",remain"`
-}
-
-// rawConsulNamer finds healthy instances in Consul's catalog, for names `/<datacenter>/<service>`; `.local` is the
-// Consul agent's own datacenter.
-type rawConsulNamer struct {
-	// Where names of this namer start.
-	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/io.l5d.consul"`
-	// Names have the form `/<datacenter>/<tag>/<service>`.
-	IncludeTag hclx.Attr `hcl:"include_tag,optional" type:"boolean" default:"false"`
-	// Only instances whose health checks pass.
-	UseHealth hclx.Attr `hcl:"use_health_check,optional" type:"boolean" default:"true"`
-	// The Connect-capable endpoints of the service: native ones, or its sidecar proxies.
-	Connect hclx.Attr `hcl:"connect,optional" type:"boolean" default:"false"`
-	// The address the service registered, before that of its node.
-	PreferService hclx.Attr `hcl:"prefer_service_address,optional" type:"boolean" default:"true"`
-	// How long the last good set of instances is kept when suddenly none passes its checks.
-	HoldEmpty hclx.Attr `hcl:"hold_empty,optional" type:"duration" default:"15s"`
-}
-
-// rawFSNamer reads a folder: a name is a file in it, with a line `host port` or `host port * weight` for each
-// endpoint. Changes of the files are followed.
-type rawFSNamer struct {
-	// Where names of this namer start.
-	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/io.l5d.fs"`
-	// The folder. Required.
-	RootDir hclx.Attr `hcl:"root_dir,optional" type:"folder" required:"true"`
-}
-
-// rawStaticNamer has its endpoints written here.
-type rawStaticNamer struct {
-	// Where names of this namer start.
-	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/static"`
-	// Service names, each with its endpoints: `{ redis = ["127.0.0.1:6379", "127.0.0.1:6380 * 2"] }`. Required.
-	Services hclx.Attr `hcl:"services,optional" type:"map of lists of strings" required:"true"`
 }
 
 // rawListener needs either `destination` or an `sni` block.

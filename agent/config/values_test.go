@@ -10,6 +10,8 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/settings"
+	"argosy/namer/consul"
+	"argosy/namer/mounts"
 )
 
 func write(t *testing.T, dir, name, text string) string {
@@ -56,8 +58,8 @@ client "/svc/redis" {}
 		Admin:  Admin{Address: "127.0.0.1:9990"},
 		Consul: settings.Consul{Timeout: 10 * time.Second},
 		Dtab:   Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"}},
-		Namers: []Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
-			Consul: &ConsulNamer{UseHealth: true, PreferService: true, HoldEmpty: 15 * time.Second}}},
+		Namers: []mounts.Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
+			Consul: &consul.Options{UseHealth: true, PreferService: true, HoldEmpty: 15 * time.Second}}},
 		Listeners: []Listener{
 			{Name: "redis", Network: "tcp", Address: "127.0.0.1:7474", Destination: dtab.MustParsePath("/svc/redis"), ConnectTimeout: 10 * time.Second},
 			{Name: "tls", Network: "tcp", Address: ":0", SNI: &SNI{Prefix: dtab.MustParsePath("/sni"), Timeout: 3 * time.Second}, ConnectTimeout: 10 * time.Second},
@@ -169,9 +171,9 @@ client "/svc" {
 			Datacenter: "dc2", Timeout: 3 * time.Second},
 		Dtab: Dtab{Namespace: "blue-1", Namerd: &DtabNamerd{Address: "http://namerd.example:4180/base", TokenFile: token},
 			Local: mustParse("/svc/x => /svc/y")},
-		Namers: []Namer{
-			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &ConsulNamer{IncludeTag: true, Connect: true}},
-			{Kind: "io.l5d.fs", Prefix: path("/#/io.l5d.fs"), FS: &FSNamer{RootDir: dir}},
+		Namers: []mounts.Namer{
+			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &consul.Options{IncludeTag: true, Connect: true}},
+			{Kind: "io.l5d.fs", Prefix: path("/#/io.l5d.fs"), FS: &mounts.FS{RootDir: dir}},
 			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5"}, "none": {}}},
 		},
 		Listeners: []Listener{

@@ -80,7 +80,8 @@ var rules = []struct {
 	{"libraries never import a command", func(from, to string) bool { return below(to, "argosy/cmd") }},
 }
 
-// mechanism is the X of namer/X, or nothing for the contract, its test suites and all other packages.
+// mechanism is the X of namer/X, or nothing for the contract, its test suites, the configuration of all, and all other
+// packages.
 func mechanism(path string) string {
 	rest, ok := strings.CutPrefix(path, "argosy/namer/")
 	if !ok {
@@ -88,7 +89,7 @@ func mechanism(path string) string {
 	}
 	x, _, _ := strings.Cut(rest, "/")
 	switch x {
-	case "namertest", "manual":
+	case "namertest", "manual", "mounts":
 		return ""
 	}
 	return x

@@ -36,6 +36,7 @@ type part struct {
 func reference(root string) (string, error) {
 	s, err := load(root, map[string]string{
 		"agent": "agent/config", "namerd": "namerd/config", "scheduler": "scheduler/config", "hclx": "internal/hclx",
+		"mounts": "namer/mounts",
 	})
 	if err != nil {
 		return "", err

@@ -1,4 +1,4 @@
-package config
+package mounts
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/hclx"
+	"argosy/namer/consul"
 )
 
 // Kinds of namers.
@@ -18,9 +19,34 @@ const (
 	KindStatic = "static"
 )
 
-func (l *loader) namers() {
+// Namer is one namer of a configuration. Kind says which of the others is set.
+type Namer struct {
+	Kind   string    // "io.l5d.consul", "io.l5d.fs" or "static"; /$/ names need no namer block
+	Prefix dtab.Path // whole, for instance /#/io.l5d.consul
+	Consul *consul.Options
+	FS     *FS
+	Static map[string][]string // service name -> "host:port" or "host:port * weight"
+}
+
+// FS reads a folder whose files are named for services and hold lines of "host port [* weight]".
+type FS struct{ RootDir string }
+
+// Load takes the namers out of their blocks, in the order of the files, and checks them. Mistakes go to d.
+func Load(d *hclx.Decoder, blocks []Block) []Namer {
+	l := &loader{d: d}
+	l.namers(blocks)
+	return l.all
+}
+
+// loader takes the values out of the blocks.
+type loader struct {
+	d   *hclx.Decoder
+	all []Namer
+}
+
+func (l *loader) namers(blocks []Block) {
 	mounted := map[string]hclx.Range{}
-	for _, raw := range l.raw.Namers {
+	for _, raw := range blocks {
 		n, prefix, ok := l.namer(raw)
 		if !ok {
 			continue
@@ -35,18 +61,18 @@ func (l *loader) namers() {
 				"a second namer at %s; the first is at %s", n.Prefix, hclx.At(first))
 		}
 		mounted[n.Prefix.String()] = at
-		l.cfg.Namers = append(l.cfg.Namers, n)
+		l.all = append(l.all, n)
 	}
 }
 
-func (l *loader) namer(raw rawNamer) (n Namer, prefix hclx.Attr, ok bool) {
+func (l *loader) namer(raw Block) (n Namer, prefix hclx.Attr, ok bool) {
 	d := l.d
 	n.Kind = raw.Kind
 	switch raw.Kind {
 	case KindConsul:
 		var keys rawConsulNamer
 		d.Body(raw.Keys, &keys)
-		n.Consul = &ConsulNamer{
+		n.Consul = &consul.Options{
 			IncludeTag:    d.Bool(keys.IncludeTag),
 			UseHealth:     d.Bool(keys.UseHealth),
 			Connect:       d.Bool(keys.Connect),
@@ -57,7 +83,7 @@ func (l *loader) namer(raw rawNamer) (n Namer, prefix hclx.Attr, ok bool) {
 	case KindFS:
 		var keys rawFSNamer
 		d.Body(raw.Keys, &keys)
-		n.FS = &FSNamer{RootDir: l.folder(raw, keys.RootDir)}
+		n.FS = &FS{RootDir: l.folder(raw, keys.RootDir)}
 		return n, keys.Prefix, true
 	case KindStatic:
 		var keys rawStaticNamer
@@ -87,7 +113,7 @@ func (l *loader) mountPoint(a hclx.Attr) dtab.Path {
 	return p
 }
 
-func (l *loader) folder(raw rawNamer, a hclx.Attr) string {
+func (l *loader) folder(raw Block, a hclx.Attr) string {
 	if a == nil {
 		l.d.Errorf(raw.KindRange, `add root_dir = "..."`, "namer %q has no root_dir", raw.Kind)
 		return ""
@@ -104,7 +130,7 @@ func (l *loader) folder(raw rawNamer, a hclx.Attr) string {
 	return dir
 }
 
-func (l *loader) services(raw rawNamer, a hclx.Attr) map[string][]string {
+func (l *loader) services(raw Block, a hclx.Attr) map[string][]string {
 	if a == nil {
 		l.d.Errorf(raw.KindRange, `add services = { redis = ["127.0.0.1:6379"] }`, "namer %q has no services", raw.Kind)
 		return nil
