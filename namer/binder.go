@@ -88,11 +88,19 @@ func (b *binder) evaluate(used map[string]*lookup) outcome {
 	case Failed:
 		return failed(table.Err)
 	}
+	e := b.evaluation(table.Dtab.Concat(b.in.options.Local), used)
+	o := e.run(nodes(b.tree))
+	b.wake = e.wake
+	return o
+}
+
+// evaluation makes a run over what the namers say now.
+func (b *binder) evaluation(table dtab.Dtab, used map[string]*lookup) *evaluation {
 	known := make(map[string]asked)
-	e := evaluation{
+	return &evaluation{
 		ctx:    b.ctx,
 		limits: b.in.limits,
-		table:  table.Dtab.Concat(b.in.options.Local),
+		table:  table,
 		mounts: b.in.mounts,
 		now:    time.Now(),
 		ask: func(mount int, key dtab.Path) asked {
@@ -105,9 +113,6 @@ func (b *binder) evaluate(used map[string]*lookup) outcome {
 			return a
 		},
 	}
-	o := e.run(nodes(b.tree))
-	b.wake = e.wake
-	return o
 }
 
 func (b *binder) ask(id string, mount int, key dtab.Path, used map[string]*lookup) asked {

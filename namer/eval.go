@@ -99,45 +99,47 @@ func (e *evaluation) bind(t dtab.Tree[node], depth int, weight *float64) outcome
 	case t.Kind == dtab.Leaf:
 		return e.lookup(t.Leaf.path, depth, weight)
 	case t.Kind == dtab.Alt:
-		return e.alt(t.Branches, depth, weight)
+		o, _ := e.alt(len(t.Branches), func(i int) outcome { return e.bind(t.Branches[i].Tree, depth, weight) })
+		return o
 	case t.Kind == dtab.Union:
-		return e.union(t.Branches, depth, weight)
+		return e.union(t.Branches, func(i int) outcome { return e.bind(t.Branches[i].Tree, depth, &t.Branches[i].Weight) })
 	}
 	return outcome{status: OK, tree: dtab.Tree[found]{Kind: t.Kind}}
 }
 
-// alt takes the first child that is something. What lies behind it is not looked at, and so not watched.
-func (e *evaluation) alt(children []dtab.Branch[node], depth int, weight *float64) outcome {
-	if len(children) == 1 {
-		return e.bind(children[0].Tree, depth, weight)
+// alt takes the first of n children that is something, and says which; -1 if none is. What lies behind it is not looked
+// at, and so not watched.
+func (e *evaluation) alt(n int, child func(i int) outcome) (o outcome, taken int) {
+	if n == 1 {
+		return child(0), 0
 	}
-	var dry, slow *outcome // the first child without endpoints, and the first that was not waited for
-	for i, child := range children {
-		o := e.bind(child.Tree, depth, weight)
-		last := i == len(children)-1
+	dry, slow := -1, -1 // the first child without endpoints, and the first that was not waited for
+	var whenDry, whenSlow outcome
+	for i := range n {
+		o := child(i)
 		switch {
-		case o.status == Pending && !last && e.tooSlow(o.since):
-			if slow == nil {
-				slow = &o
+		case o.status == Pending && i < n-1 && e.tooSlow(o.since):
+			if slow < 0 {
+				slow, whenSlow = i, o
 			}
 		case o.status != OK:
-			return o
+			return o, i
 		case o.tree.Kind == dtab.Neg:
 		case e.limits.emptyIsNeg && isDry(o.tree):
-			if dry == nil {
-				dry = &o
+			if dry < 0 {
+				dry, whenDry = i, o
 			}
 		default:
-			return o
+			return o, i
 		}
 	}
 	switch {
-	case slow != nil:
-		return *slow
-	case dry != nil:
-		return *dry
+	case slow >= 0:
+		return whenSlow, slow
+	case dry >= 0:
+		return whenDry, dry
 	}
-	return outcome{status: OK}
+	return outcome{status: OK}, -1
 }
 
 // tooSlow reports whether what is Pending since then has been so for too long, and else sees to it that it is asked again.
@@ -173,15 +175,14 @@ func isDry(t dtab.Tree[found]) bool {
 }
 
 // union binds all branches. What is known is used; only if nothing is, the union fails or waits.
-func (e *evaluation) union(branches []dtab.Branch[node], depth int, weight *float64) outcome {
+func (e *evaluation) union(branches []dtab.Branch[node], child func(i int) outcome) outcome {
 	if len(branches) == 1 {
-		return e.bind(branches[0].Tree, depth, &branches[0].Weight)
+		return child(0)
 	}
 	known := dtab.Tree[found]{Kind: dtab.Union}
 	var pending, broken *outcome
-	for i := range branches {
-		b := &branches[i]
-		o := e.bind(b.Tree, depth, &b.Weight)
+	for i, b := range branches {
+		o := child(i)
 		switch {
 		case o.status == OK:
 			known.Branches = append(known.Branches, dtab.Branch[found]{Weight: b.Weight, Tree: o.tree})
@@ -204,20 +205,37 @@ func (e *evaluation) union(branches []dtab.Branch[node], depth int, weight *floa
 	return outcome{status: OK} // a union of nothing
 }
 
-// lookup takes one step, through the table or else a namer, and goes on from there.
-func (e *evaluation) lookup(path dtab.Path, depth int, weight *float64) outcome {
+// step takes one lookup from the budget, and is false when the whole is given up.
+func (e *evaluation) step() bool {
 	if e.left--; e.left < 0 {
 		e.abort = &RecursionError{Lookups: e.limits.lookups}
 	} else if err := e.ctx.Err(); err != nil {
 		e.abort = err
 	}
-	if e.abort != nil {
+	return e.abort == nil
+}
+
+// lookup takes one step, through the table or else a namer, and goes on from there.
+func (e *evaluation) lookup(path dtab.Path, depth int, weight *float64) outcome {
+	if !e.step() {
 		return failed(e.abort)
 	}
 	if t := e.table.Lookup(path); t.Kind != dtab.Neg {
 		e.left -= size(t) / nodesPerLookup
 		return e.bind(nodes(t), depth+1, weight)
 	}
+	a, residual := e.namers(path)
+	switch a.Status {
+	case Pending:
+		return outcome{status: Pending, since: a.since}
+	case Failed:
+		return failed(a.Err)
+	}
+	return e.bind(a.nodes(residual), depth+1, weight)
+}
+
+// namers is the first answer of a namer that is not Neg, with the part of path that the namer did not look at.
+func (e *evaluation) namers(path dtab.Path) (a asked, residual dtab.Path) {
 	for i, m := range e.mounts {
 		if !path.HasPrefix(m.Prefix) {
 			continue
@@ -226,17 +244,11 @@ func (e *evaluation) lookup(path dtab.Path, depth int, weight *float64) outcome 
 		if !ok {
 			continue
 		}
-		a := e.ask(i, key)
-		switch {
-		case a.Status == Pending:
-			return outcome{status: Pending, since: a.since}
-		case a.Status == Failed:
-			return failed(a.Err)
-		case a.Tree.Kind != dtab.Neg:
-			return e.bind(a.nodes(residual), depth+1, weight)
+		if a := e.ask(i, key); a.Status != OK || a.Tree.Kind != dtab.Neg {
+			return a, residual
 		}
 	}
-	return e.bind(dtab.Tree[node]{}, depth+1, weight)
+	return asked{Answer: NoAnswer()}, nil
 }
 
 // nodesPerLookup is how many nodes of a tree cost as much of the budget as a lookup. It matters for trees so wide that

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"argosy/internal/share"
 	"argosy/namerd/store"
 )
 
@@ -48,9 +49,9 @@ type Server struct {
 	metrics  *metrics
 	scrape   http.Handler
 
-	tables *shared[store.Observation] // by namespace
-	names  *shared[nameList]          // by ""
-	poke   chan struct{}              // the names have changed
+	tables *share.Share[store.Observation] // by namespace
+	names  *share.Share[nameList]          // by ""
+	poke   chan struct{}                   // the names have changed
 
 	stopping context.Context // ends the streams
 	stop     context.CancelFunc
@@ -71,10 +72,10 @@ func NewServer(s store.Store, o Options) *Server {
 	srv := &Server{store: s, logger: o.Logger, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
 	srv.readOnly.Store(o.ReadOnly)
 	srv.stopping, srv.stop = context.WithCancel(context.Background())
-	srv.tables = newShared(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
+	srv.tables = share.New(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
 		s.Observe(ctx, ns, set)
 	})
-	srv.names = newShared(srv.stopping, nameList{}, nameList.equal, func(ctx context.Context, _ string, set func(nameList)) {
+	srv.names = share.New(srv.stopping, nameList{}, nameList.equal, func(ctx context.Context, _ string, set func(nameList)) {
 		srv.pollNames(ctx, o.NamesInterval, set)
 	})
 	srv.metrics = newMetrics(o.Registerer, srv.countNamespaces)
@@ -90,8 +91,8 @@ func (s *Server) SetReadOnly(v bool) { s.readOnly.Store(v) }
 // Close ends all streams and waits for what watches the store. The handler must not be used afterwards.
 func (s *Server) Close() {
 	s.closing.Do(s.stop)
-	s.tables.wait()
-	s.names.wait()
+	s.tables.Wait()
+	s.names.Wait()
 }
 
 // Run serves on l until ctx ends; then it ends the streams, finishes the requests under way and returns nil. It owns l,

@@ -19,7 +19,7 @@ func (s *Server) watchTable(w http.ResponseWriter, r *http.Request, ns string) {
 	}
 	contentType := accepted(r)
 	showAbsent := isTrue(parameter(r, "absent"))
-	value, release := s.tables.read(ns)
+	value, release := s.tables.Read(ns)
 	defer release()
 	first := true
 	var last store.Observation
@@ -47,7 +47,7 @@ type nameList struct {
 func (l nameList) equal(m nameList) bool { return l.known == m.known && slices.Equal(l.names, m.names) }
 
 func (s *Server) watchNames(w http.ResponseWriter, r *http.Request) {
-	value, release := s.names.read("")
+	value, release := s.names.Read("")
 	defer release()
 	stream(s, w, r, "dtabs", typeJSON, value, func(l nameList) []byte {
 		if !l.known {
