@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"argosy/internal/hclx"
 )
@@ -24,6 +25,10 @@ func (l *loader) dtab() {
 		d.Errorf(hclx.Place(raw.Namespace), "letters, digits, '-' and '_' are allowed", "namespace %q is no name of a table", c.Namespace)
 	}
 	c.Local = d.Dtab(raw.Local)
+	c.EmptyStops = d.OneOf(raw.OnEmpty, "next", "stop") == "stop"
+	c.AlternativeTimeout = d.Duration(raw.AlternativeTimeout, 0, time.Hour)
+	c.MaxNames = d.Int(raw.MaxNames, 1, 1_000_000)
+	c.MaxWatches = d.Int(raw.MaxWatches, 1, 1_000_000)
 
 	var sources []string
 	if raw.Static != nil {
