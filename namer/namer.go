@@ -122,6 +122,13 @@ type Peeker interface {
 	Peek(prefix, key dtab.Path) (Answer, bool)
 }
 
+// Enumerator is a Namer that can list names it knows.
+type Enumerator interface {
+	// Names returns the keys below the prefix that are known now, sorted. It need not list all of them: what can be
+	// listed cheaply is enough.
+	Names(ctx context.Context) ([]dtab.Path, error)
+}
+
 // Mount is a namer at its prefix, for instance /#/io.l5d.consul.
 type Mount struct {
 	Prefix dtab.Path
