@@ -17,15 +17,17 @@ const (
 	KindConsul = "io.l5d.consul"
 	KindFS     = "io.l5d.fs"
 	KindStatic = "static"
+	KindNomad  = "nomad"
 )
 
 // Namer is one namer of a configuration. Kind says which of the others is set.
 type Namer struct {
-	Kind   string    // "io.l5d.consul", "io.l5d.fs" or "static"; /$/ names need no namer block
+	Kind   string    // "io.l5d.consul", "io.l5d.fs", "static" or "nomad"; /$/ names need no namer block
 	Prefix dtab.Path // whole, for instance /#/io.l5d.consul
 	Consul *consul.Options
 	FS     *FS
 	Static map[string][]string // service name -> "host:port" or "host:port * weight"
+	Nomad  *Nomad
 }
 
 // FS reads a folder whose files are named for services and hold lines of "host port [* weight]".
@@ -90,8 +92,11 @@ func (l *loader) namer(raw Block) (n Namer, prefix hclx.Attr, ok bool) {
 		d.Body(raw.Keys, &keys)
 		n.Static = l.services(raw, keys.Services)
 		return n, keys.Prefix, true
+	case KindNomad:
+		n.Nomad, prefix = l.nomad(raw)
+		return n, prefix, true
 	}
-	hint := fmt.Sprintf("the kinds are %s, %s and %s", KindConsul, KindFS, KindStatic)
+	hint := fmt.Sprintf("the kinds are %s, %s, %s and %s", KindConsul, KindFS, KindStatic, KindNomad)
 	if raw.Kind == "consul" || raw.Kind == "fs" {
 		hint = fmt.Sprintf("write namer \"io.l5d.%s\"", raw.Kind)
 	}

@@ -43,6 +43,8 @@ func open(c Namer, agent settings.Consul, logger hclog.Logger, reg prometheus.Re
 		return fs.New(c.FS.RootDir, logger), nil
 	case KindStatic:
 		return static.New(c.Static)
+	case KindNomad:
+		return openNomad(c.Nomad, logger, reg)
 	}
 	return nil, fmt.Errorf("unknown kind %q", c.Kind)
 }
