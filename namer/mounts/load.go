@@ -17,6 +17,7 @@ import (
 const (
 	KindConsul  = "io.l5d.consul"
 	KindFS      = "io.l5d.fs"
+	KindNomad   = "nomad"
 	KindRewrite = "io.l5d.rewrite"
 	KindStatic  = "static"
 )
@@ -27,6 +28,7 @@ type Namer struct {
 	Prefix  dtab.Path // whole, for instance /#/io.l5d.consul
 	Consul  *consul.Options
 	FS      *FS
+	Nomad   *Nomad
 	Rewrite *Rewrite
 	Static  map[string][]string // service name -> "host:port" or "host:port * weight"
 }
@@ -101,8 +103,11 @@ func (l *loader) namer(raw Block) (n Namer, prefix hclx.Attr, ok bool) {
 		d.Body(raw.Keys, &keys)
 		n.Static = l.services(raw, keys.Services)
 		return n, keys.Prefix, true
+	case KindNomad:
+		n.Nomad, prefix = l.nomad(raw)
+		return n, prefix, true
 	}
-	hint := fmt.Sprintf("the kinds are %s, %s, %s and %s", KindConsul, KindFS, KindRewrite, KindStatic)
+	hint := fmt.Sprintf("the kinds are %s, %s, %s, %s and %s", KindConsul, KindFS, KindNomad, KindRewrite, KindStatic)
 	if raw.Kind == "consul" || raw.Kind == "fs" || raw.Kind == "rewrite" {
 		hint = fmt.Sprintf("write namer \"io.l5d.%s\"", raw.Kind)
 	}

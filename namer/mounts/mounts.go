@@ -46,6 +46,8 @@ func open(c Namer, agent settings.Consul, logger hclog.Logger, reg prometheus.Re
 		return rewrite.New(c.Rewrite.Pattern, c.Rewrite.Name)
 	case KindStatic:
 		return static.New(c.Static)
+	case KindNomad:
+		return openNomad(c.Nomad, logger, reg)
 	}
 	return nil, fmt.Errorf("unknown kind %q", c.Kind)
 }
