@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 
 	"argosy/dtab"
 	"argosy/internal/blockq"
@@ -51,7 +53,7 @@ func (n *Namer) plans(ctx context.Context, prefix, key dtab.Path) (plans watch.R
 	case key[0] == targetForm:
 		return fixed(n.request(key[1], key[2]))
 	}
-	c := &compiler{namer: n, prefix: prefix, id: id, cell: watch.New(plan{}, plan.equal)}
+	c := &compiler{namer: n, prefix: prefix, id: id, cell: watch.New(plan{}, plan.equal), logger: n.logger.With("name", id.String())}
 	follow := func() { c.chain(ctx, n.request(key[0], key[1])) }
 	if key[0] == subsetForm {
 		follow = func() { c.subset(ctx, n.request(key[1], key[2]), key[3]) }
@@ -69,16 +71,20 @@ type compiler struct {
 	namer      *Namer
 	prefix, id dtab.Path
 	cell       *watch.Cell[plan]
-	failing    bool
+	logger     hclog.Logger
+
+	mu      sync.Mutex
+	saved   *saved
+	failing bool
+	over    bool
 }
 
 // chain follows the discovery chain of a service, as it is for TCP: routers and splitters do not apply, which leaves the
 // service-resolver with its redirect, subsets and failover.
 func (c *compiler) chain(ctx context.Context, r request) {
 	o := &api.DiscoveryChainOptions{OverrideProtocol: "tcp"}
-	saved := c.namer.saved("chain", r)
-	defer saved.finish()
-	c.follow(ctx, r, saved, func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
+	c.saved = c.namer.saved("chain", r)
+	c.follow(ctx, r, func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
 		response, meta, err := c.namer.client.DiscoveryChain().Get(r.service, o, q)
 		if err != nil {
 			return nil, nil, err
@@ -90,9 +96,8 @@ func (c *compiler) chain(ctx context.Context, r request) {
 
 // subset follows the definition of a subset.
 func (c *compiler) subset(ctx context.Context, r request, name string) {
-	saved := c.namer.saved("subset "+name, r)
-	defer saved.finish()
-	c.follow(ctx, r, saved, func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
+	c.saved = c.namer.saved("subset "+name, r)
+	c.follow(ctx, r, func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
 		entry, meta, err := c.namer.client.ConfigEntries().Get(api.ServiceResolver, r.service, q)
 		if err != nil {
 			return nil, nil, err
@@ -108,32 +113,75 @@ func (c *compiler) subset(ctx context.Context, r request, name string) {
 }
 
 // follow keeps the plan up to date until ctx ends.
-func (c *compiler) follow(ctx context.Context, r request, saved *saved, query blockq.Query[*plan]) {
+func (c *compiler) follow(ctx context.Context, r request, query blockq.Query[*plan]) {
 	m := c.namer.options.Seats.join(r.datacenter, r.service)
 	defer m.leave()
+	late := time.AfterFunc(patience, c.late)
+	defer late.Stop()
+	defer c.end()
 	o := c.namer.query
 	o.Turn = m.turn
-	ask := func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
+	blockq.Run(ctx, o, func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
 		c.namer.prepare(q, r.datacenter)
 		return query(q)
-	}
-	logger := c.namer.logger.With("name", c.id.String())
-	blockq.Run(ctx, o, ask, func(p *plan, _ *api.QueryMeta, err error) {
+	}, func(p *plan, _ *api.QueryMeta, err error) {
 		if err != nil {
-			if !c.failing {
-				logger.Warn("the service-resolver cannot be read: what is known of it stays in use", "error", err)
-			}
-			c.failing = true
-			if !c.cell.Value().known {
-				c.cell.Set(c.recall(saved))
-			}
-			return
+			c.trouble(err)
+		} else {
+			m.heard(nil, c.take(*p))
 		}
-		c.failing = false
-		m.heard(nil, c.cell.Set(*p))
-		saved.keep(recordPlan(*p))
-		saved.flush()
 	})
+}
+
+func (c *compiler) take(p plan) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failing = false
+	changed = c.cell.Set(p)
+	c.saved.keep(recordPlan(p))
+	c.saved.flush()
+	return changed
+}
+
+// trouble keeps what is known. If that is nothing, not even from before a restart, the name is nothing, so that
+// alternatives apply.
+func (c *compiler) trouble(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.failing {
+		c.failing = true
+		c.logger.Warn("the service-resolver cannot be read: what is known of it stays in use", "error", err)
+	}
+	if !c.cell.Value().known {
+		if c.recall(); !c.cell.Value().known {
+			c.cell.Set(plan{known: true})
+		}
+	}
+}
+
+// late is called when there was no answer for some time.
+func (c *compiler) late() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over && !c.cell.Value().known {
+		c.recall()
+	}
+}
+
+// recall takes up the plan from before a restart.
+func (c *compiler) recall() {
+	var was []recordedTarget
+	if at, ok := c.saved.load(&was); ok {
+		c.logger.Warn("consul has not answered yet: using the snapshot of the service-resolver", "age", time.Since(at).Round(time.Second))
+		c.cell.Set(c.planOf(was))
+	}
+}
+
+func (c *compiler) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	c.saved.finish()
 }
 
 // compile makes a plan of a chain.
@@ -153,7 +201,7 @@ func (c *compiler) compile(r request, chain *api.CompiledDiscoveryChain) (*plan,
 	for _, name := range names {
 		t := chain.Targets[name]
 		if t == nil || t.External || !usable(t.Service) || !usable(t.Datacenter) || t.ServiceSubset != "" && !usable(t.ServiceSubset) {
-			c.namer.logger.Warn("a target of a service-resolver cannot be used here", "name", c.id.String(), "target", name)
+			c.logger.Warn("a target of the service-resolver cannot be used here", "target", name)
 			continue
 		}
 		p.targets = append(p.targets, c.target(r, chain.Datacenter, t))
@@ -180,16 +228,4 @@ func (r request) subset(s api.ServiceResolverSubset) request {
 	r = r.narrowed(s.Filter)
 	r.passing = r.passing || s.OnlyPassing
 	return r
-}
-
-// recall is the plan from before a restart, or else nothing, so that alternatives apply.
-func (c *compiler) recall(saved *saved) plan {
-	var was []recordedTarget
-	at, ok := saved.load(&was)
-	if !ok {
-		return plan{known: true}
-	}
-	c.namer.logger.Warn("consul has not answered yet: using the snapshot of the service-resolver",
-		"name", c.id.String(), "age", time.Since(at).Round(time.Second))
-	return c.planOf(was)
 }

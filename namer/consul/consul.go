@@ -99,7 +99,7 @@ func usable(e string) bool {
 func (n *Namer) Watch(ctx context.Context, prefix, key dtab.Path, publish func(namer.Answer)) {
 	plans, wait := n.plans(ctx, prefix, key)
 	defer wait()
-	w := watching{namer: n, held: make(map[request]*set)}
+	w := reader{namer: n, held: make(map[request]*set)}
 	defer w.release()
 	for ctx.Err() == nil {
 		if a := w.answer(plans); a.Status != namer.Pending {

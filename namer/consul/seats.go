@@ -34,6 +34,7 @@ const (
 type Seats struct {
 	client *api.Client
 	limit  func() int
+	short  time.Duration // how long Consul may hold a request back, while there are not very many
 
 	plain chan struct{} // a token for each plain request under way
 
@@ -50,7 +51,7 @@ func NewSeats(client *api.Client, limit func() int) *Seats {
 		limit = func() int { return DefaultSeats }
 	}
 	return &Seats{
-		client: client, limit: limit, plain: make(chan struct{}, plainAtOnce),
+		client: client, limit: limit, short: shortWait, plain: make(chan struct{}, plainAtOnce),
 		members: make(map[*member]struct{}), callers: make(map[string]*caller),
 	}
 }
@@ -234,7 +235,7 @@ func (m *member) before(o *member, now time.Time) bool {
 func (s *Seats) wait() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(max(shortWait, time.Duration(s.taken)*waitPerLoop), longWait)
+	return min(max(s.short, time.Duration(s.taken)*waitPerLoop), longWait)
 }
 
 // next is how long m waits before it asks without having been woken.

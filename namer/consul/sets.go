@@ -103,15 +103,15 @@ func (n *Namer) open(ctx context.Context, r request, cell *watch.Cell[namer.Addr
 	})
 }
 
-// watching is one running watch of a name. It is used by one goroutine.
-type watching struct {
+// reader is one running watch of a name. It is used by one goroutine.
+type reader struct {
 	namer *Namer
 	held  map[request]*set
 	read  watch.Set
 }
 
 // answer is what the name stands for now. Pending: it is not known.
-func (w *watching) answer(plans watch.Reader[plan]) namer.Answer {
+func (w *reader) answer(plans watch.Reader[plan]) namer.Answer {
 	w.read.Reset()
 	p := watch.Read(&w.read, plans)
 	if !p.known {
@@ -144,7 +144,7 @@ func (w *watching) answer(plans watch.Reader[plan]) namer.Answer {
 }
 
 // addr reads the set of a request, and that of the service's own instances if Connect is preferred but not there.
-func (w *watching) addr(r request, used map[request]*set) namer.Addr {
+func (w *reader) addr(r request, used map[request]*set) namer.Addr {
 	addr := w.one(r, used)
 	if w.namer.options.Connect != ConnectPrefer {
 		return addr
@@ -156,7 +156,7 @@ func (w *watching) addr(r request, used map[request]*set) namer.Addr {
 	return addr
 }
 
-func (w *watching) one(r request, used map[request]*set) namer.Addr {
+func (w *reader) one(r request, used map[request]*set) namer.Addr {
 	s := used[r]
 	if s == nil {
 		if s = w.held[r]; s == nil {
@@ -168,7 +168,7 @@ func (w *watching) one(r request, used map[request]*set) namer.Addr {
 }
 
 // keep holds the sets that are used now, and releases those that are not any more.
-func (w *watching) keep(used map[request]*set) {
+func (w *reader) keep(used map[request]*set) {
 	for r, s := range w.held {
 		if used[r] == nil {
 			w.namer.sets.release(r, s)
@@ -177,4 +177,4 @@ func (w *watching) keep(used map[request]*set) {
 	w.held = used
 }
 
-func (w *watching) release() { w.keep(nil) }
+func (w *reader) release() { w.keep(nil) }
