@@ -43,11 +43,14 @@ type Addr struct {
 	Endpoints []Endpoint // for OK; sorted by Addr, each Addr once; may be empty
 	Err       error      // for Failed
 	Stale     bool       // the last known good set, kept because the source is in trouble
+
+	// Meta is about the set as a whole: authority, the host that requests are to name. It must not be changed.
+	Meta map[string]string
 }
 
 // Equal reports whether two address states are the same to a reader.
 func (a Addr) Equal(b Addr) bool {
-	return a.Status == b.Status && a.Stale == b.Stale && errText(a.Err) == errText(b.Err) &&
+	return a.Status == b.Status && a.Stale == b.Stale && errText(a.Err) == errText(b.Err) && maps.Equal(a.Meta, b.Meta) &&
 		slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y Endpoint) bool {
 			return x.Addr == y.Addr && x.Weight == y.Weight && x.Connect == y.Connect && maps.Equal(x.Meta, y.Meta)
 		})
