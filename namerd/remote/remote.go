@@ -149,7 +149,7 @@ func (in *Interpreter) Start() {
 func (in *Interpreter) Known() (bool, error) { return in.server.health() }
 
 // Streams is how many are open.
-func (in *Interpreter) Streams() int { return int(in.server.open.Load()) }
+func (in *Interpreter) Streams() int { return int(in.server.alive.Load()) }
 
 // Bind returns what name stands for, live until ctx ends; after that the last value stays. It does not block: what is
 // not known yet is Pending. Equal bindings wake nobody.

@@ -41,7 +41,8 @@ type server struct {
 	metrics    *metrics
 	http       *http.Client
 	polls      chan struct{} // holds one for each request that is no stream
-	open       atomic.Int64  // streams
+	open       atomic.Int64  // streams, those included that are about to be
+	alive      atomic.Int64  // streams that the namerd has accepted
 
 	mu     sync.Mutex
 	known  bool  // has answered
@@ -108,13 +109,20 @@ func (s *server) health() (bool, error) {
 	return s.known, s.failed
 }
 
-// note remembers how a request went. The log has one line when trouble begins and one when it ends, whatever the number
+// errLate is for an answer that has not come.
+var errLate = errors.New("does not answer in time")
+
+// note remembers how a request went. A name that the namerd does not know itself yet is not answered, so that being late
+// is no trouble while there are streams. The log has one line when trouble begins and one when it ends, whatever the number
 // of names.
 func (s *server) note(k kind, err error) {
 	s.metrics.requests.WithLabelValues(string(k), result(err)).Inc()
 	s.mu.Lock()
 	before := s.failed
 	s.known = s.known || err == nil
+	if errors.Is(err, errLate) && s.alive.Load() > 0 {
+		err = before
+	}
 	s.failed = err
 	s.mu.Unlock()
 	switch {
@@ -163,7 +171,7 @@ func (s *server) refused(status string, body []byte) error {
 func (s *server) unreachable(err error) error {
 	var timeout interface{ Timeout() bool }
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("namerd at %s does not answer in time", s.base)
+		return fmt.Errorf("namerd at %s %w", s.base, errLate)
 	}
 	var request *url.Error
 	if errors.As(err, &request) {
@@ -212,11 +220,7 @@ func (s *server) stream(ctx context.Context, k kind, query string, take func(doc
 		s.open.Add(-1)
 		return errTooManyStreams
 	}
-	s.metrics.streams.Inc()
-	defer func() {
-		s.open.Add(-1)
-		s.metrics.streams.Dec()
-	}()
+	defer s.open.Add(-1)
 	ctx, cancel := context.WithCancel(ctx) // a body that is not at its end is given up at once
 	defer cancel()
 	r, err := s.do(ctx, k, query)
@@ -227,6 +231,12 @@ func (s *server) stream(ctx context.Context, k kind, query string, take func(doc
 		return err
 	}
 	defer r.Body.Close()
+	s.alive.Add(1)
+	s.metrics.streams.Inc()
+	defer func() {
+		s.alive.Add(-1)
+		s.metrics.streams.Dec()
+	}()
 	body := &bounded{from: r.Body}
 	documents := json.NewDecoder(body) // values, however they are cut into chunks
 	for {
