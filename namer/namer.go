@@ -122,6 +122,20 @@ type Peeker interface {
 	Peek(prefix, key dtab.Path) (Answer, bool)
 }
 
+// Enumerator is a Namer that can list names it knows.
+type Enumerator interface {
+	// Names returns the keys below the prefix that are known now, sorted. It need not list all of them: what can be
+	// listed cheaply is enough.
+	Names(ctx context.Context) ([]dtab.Path, error)
+}
+
+// Constant is a Namer that answers some names from the name alone, and for ever, so that there is nothing to watch.
+type Constant interface {
+	// Constant returns the answer for name, the whole path below prefix, with what is left over of it in the residual of
+	// bound leaves. It is what Split and Watch would come to; not ok leaves it to them.
+	Constant(prefix, name dtab.Path) (Answer, bool)
+}
+
 // Mount is a namer at its prefix, for instance /#/io.l5d.consul.
 type Mount struct {
 	Prefix dtab.Path
@@ -142,8 +156,8 @@ type Binding struct {
 	Tree     dtab.Tree[Bound]
 	Clusters []Cluster // the tree's leaves in its order, and $ branches as clusters without ID or endpoints
 
-	// Err is for Failed, and may tell why it is Pending. With OK it says why the name cannot be bound any more: then Tree and Clusters are the last good
-	// ones, with the addresses of now.
+	// Err is for Failed, and may tell why it is Pending. With OK it says why the name cannot be bound any more: then Tree
+	// and Clusters are the last good ones, with the addresses of now.
 	Err error
 }
 

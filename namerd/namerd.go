@@ -4,6 +4,9 @@
 // statuses, and streams of JSON documents with ?watch=true. What Namerd answers with 500 because a client sent something
 // malformed is 400 or 412 here. Two things are added. A namespace that is deleted, or not there yet, is silent in
 // Namerd's streams; with &absent=true it is the document null. And GET /health and GET /metrics are for operators.
+//
+// What has changed in a namespace, and when and by whom, is at GET /api/1/history/<ns>, and POST /api/1/rollback/<ns>
+// brings an earlier table back.
 package namerd
 
 import (
@@ -37,6 +40,10 @@ type Options struct {
 	Logger     hclog.Logger
 	Registerer prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
 	ReadOnly   bool                  // refuse to change anything
+	Tokens     []Token               // with any, every request needs one; /health and /metrics never do
+	// Certificates accepts a client's certificate in place of a token, and without tokens wants one. That it is good is
+	// for the handshake to have checked.
+	Certificates bool
 	// NamesInterval is how often the store is asked for its names while somebody watches them; a second unless set.
 	NamesInterval time.Duration
 }
@@ -46,6 +53,8 @@ type Server struct {
 	store    store.Store
 	logger   hclog.Logger
 	readOnly atomic.Bool
+	guard    atomic.Pointer[guard]
+	origin   *http.CrossOriginProtection
 	metrics  *metrics
 	scrape   http.Handler
 
@@ -71,6 +80,8 @@ func NewServer(s store.Store, o Options) *Server {
 	}
 	srv := &Server{store: s, logger: o.Logger, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
 	srv.readOnly.Store(o.ReadOnly)
+	srv.guard.Store(newGuard(o.Tokens, o.Certificates))
+	srv.origin = http.NewCrossOriginProtection()
 	srv.stopping, srv.stop = context.WithCancel(context.Background())
 	srv.tables = share.New(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
 		s.Observe(ctx, ns, set)
@@ -129,8 +140,18 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 // Handler answers all requests. It routes by itself: http.ServeMux would decode, clean and redirect paths.
 func (s *Server) Handler() http.Handler {
 	return s.metrics.count(func(w http.ResponseWriter, r *http.Request) string {
+		r, ok := s.admit(w, r)
+		if !ok {
+			return "refused"
+		}
 		path := rawPath(r)
 		switch {
+		case strings.HasPrefix(path, historyPath):
+			s.history(w, r, strings.TrimPrefix(path, historyPath))
+			return "history"
+		case strings.HasPrefix(path, rollbackPath):
+			s.rollback(w, r, strings.TrimPrefix(path, rollbackPath))
+			return "rollback"
 		case path == dtabsPath || path == dtabsPath+"/":
 			s.list(w, r)
 			return "dtabs"
