@@ -146,6 +146,7 @@ func (c *connection) info() ConnectionInfo {
 
 // RoutesInfo is what /v1/routes shows.
 type RoutesInfo struct {
+	Interpreter  *InterpreterInfo  `json:"interpreter,omitempty"` // set where a namerd binds the names
 	Listeners    []ListenerInfo    `json:"listeners"`
 	Destinations []DestinationInfo `json:"destinations"`
 }
@@ -172,7 +173,7 @@ type DestinationInfo struct {
 }
 
 func (a *Agent) routes() RoutesInfo {
-	info := RoutesInfo{Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
+	info := RoutesInfo{Interpreter: a.current.Load().interpreterInfo(), Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
 	for _, d := range a.names.all() {
 		b := d.binding.Value()
 		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Clusters: d.balancer.State()}
