@@ -234,8 +234,10 @@ func (e *evaluation) lookup(path dtab.Path, depth int, weight *float64) outcome 
 	return e.bind(a.nodes(residual), depth+1, weight)
 }
 
-// namers is the first answer of a namer that is not Neg, with the part of path that the namer did not look at.
+// namers is the first answer of a namer that is not Neg, with the part of path that the namer did not look at. All Neg
+// is so since the last of them is.
 func (e *evaluation) namers(path dtab.Path) (a asked, residual dtab.Path) {
+	none := asked{Answer: NoAnswer()}
 	for i, m := range e.mounts {
 		if !path.HasPrefix(m.Prefix) {
 			continue
@@ -244,11 +246,15 @@ func (e *evaluation) namers(path dtab.Path) (a asked, residual dtab.Path) {
 		if !ok {
 			continue
 		}
-		if a := e.ask(i, key); a.Status != OK || a.Tree.Kind != dtab.Neg {
+		a := e.ask(i, key)
+		if a.Status != OK || a.Tree.Kind != dtab.Neg {
 			return a, residual
 		}
+		if a.since.After(none.since) {
+			none.since = a.since
+		}
 	}
-	return asked{Answer: NoAnswer()}, nil
+	return none, nil
 }
 
 // nodesPerLookup is how many nodes of a tree cost as much of the budget as a lookup. It matters for trees so wide that
