@@ -31,13 +31,18 @@ func parse(text string) dtab.Dtab {
 // serve runs a server over the two tables that Namerd's own tests have, and returns its address.
 func serve(t *testing.T, s store.Store, o namerd.Options) string {
 	t.Helper()
+	return run(t, namerd.NewServer(s, o))
+}
+
+func run(t *testing.T, server *namerd.Server) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := contextOf(t)
 	done := make(chan error, 1)
-	go func() { done <- namerd.NewServer(s, o).Run(ctx, l) }()
+	go func() { done <- server.Run(ctx, l) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -4,6 +4,9 @@
 // statuses, and streams of JSON documents with ?watch=true. What Namerd answers with 500 because a client sent something
 // malformed is 400 or 412 here. Two things are added. A namespace that is deleted, or not there yet, is silent in
 // Namerd's streams; with &absent=true it is the document null. And GET /health and GET /metrics are for operators.
+//
+// What has changed in a namespace, and when and by whom, is at GET /api/1/history/<ns>, and POST /api/1/rollback/<ns>
+// brings an earlier table back.
 package namerd
 
 import (
@@ -22,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"argosy/internal/share"
+	"argosy/namerd/names"
 	"argosy/namerd/store"
 )
 
@@ -37,8 +41,13 @@ type Options struct {
 	Logger     hclog.Logger
 	Registerer prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
 	ReadOnly   bool                  // refuse to change anything
+	Tokens     []Token               // with any, every request needs one; /health and /metrics never do
+	// Certificates accepts a client's certificate in place of a token, and without tokens wants one. That it is good is
+	// for the handshake to have checked.
+	Certificates bool
 	// NamesInterval is how often the store is asked for its names while somebody watches them; a second unless set.
 	NamesInterval time.Duration
+	Names         *names.Names // binds names, and stays the caller's; without it the routes that need it answer 501
 }
 
 // Server is the HTTP API over one store. Its methods may be called from any goroutine.
@@ -46,12 +55,15 @@ type Server struct {
 	store    store.Store
 	logger   hclog.Logger
 	readOnly atomic.Bool
+	guard    atomic.Pointer[guard]
+	origin   *http.CrossOriginProtection
 	metrics  *metrics
 	scrape   http.Handler
 
 	tables *share.Share[store.Observation] // by namespace
 	names  *share.Share[nameList]          // by ""
-	poke   chan struct{}                   // the names have changed
+	binds  *names.Names
+	poke   chan struct{} // the names have changed
 
 	stopping context.Context // ends the streams
 	stop     context.CancelFunc
@@ -69,8 +81,10 @@ func NewServer(s store.Store, o Options) *Server {
 	if o.NamesInterval <= 0 {
 		o.NamesInterval = time.Second
 	}
-	srv := &Server{store: s, logger: o.Logger, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
+	srv := &Server{store: s, binds: o.Names, logger: o.Logger, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
 	srv.readOnly.Store(o.ReadOnly)
+	srv.guard.Store(newGuard(o.Tokens, o.Certificates))
+	srv.origin = http.NewCrossOriginProtection()
 	srv.stopping, srv.stop = context.WithCancel(context.Background())
 	srv.tables = share.New(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
 		s.Observe(ctx, ns, set)
@@ -129,14 +143,27 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 // Handler answers all requests. It routes by itself: http.ServeMux would decode, clean and redirect paths.
 func (s *Server) Handler() http.Handler {
 	return s.metrics.count(func(w http.ResponseWriter, r *http.Request) string {
+		r, ok := s.admit(w, r)
+		if !ok {
+			return "refused"
+		}
 		path := rawPath(r)
 		switch {
+		case strings.HasPrefix(path, historyPath):
+			s.history(w, r, strings.TrimPrefix(path, historyPath))
+			return "history"
+		case strings.HasPrefix(path, rollbackPath):
+			s.rollback(w, r, strings.TrimPrefix(path, rollbackPath))
+			return "rollback"
 		case path == dtabsPath || path == dtabsPath+"/":
 			s.list(w, r)
 			return "dtabs"
 		case strings.HasPrefix(path, dtabsPath+"/"):
 			s.namespace(w, r, strings.TrimPrefix(path, dtabsPath+"/"))
 			return "dtab"
+		case strings.HasPrefix(path, explainPath+"/") && isRead(r):
+			s.explain(w, r, strings.TrimPrefix(path, explainPath+"/"))
+			return "explain"
 		case path == "/health" && isRead(r):
 			s.health(w, r)
 			return "health"

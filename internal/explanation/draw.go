@@ -285,7 +285,7 @@ func (p *picture) header(b *strings.Builder) {
 	}
 	b.WriteString(text + "\n")
 	if p.x.Trouble != "" {
-		b.WriteString(p.paint(yellow, "the table's store is in trouble, this is the last table known: "+p.x.Trouble) + "\n")
+		b.WriteString(p.paint(yellow, p.x.Trouble) + "\n")
 	}
 	b.WriteByte('\n')
 }

@@ -20,11 +20,11 @@ const (
 type Explanation struct {
 	Name      string    `json:"name"`
 	Namespace string    `json:"namespace,omitempty"`
-	At        time.Time `json:"at"`      // by the clock of the one that answers, as all times here
-	Total     int       `json:"total"`   // entries in the table, all layers together
-	Entries   []Entry   `json:"entries"` // those that Step.Entry points to
-	Waiting   bool      `json:"waiting"` // something was not known in time
-	Trouble   string    `json:"trouble,omitempty"`
+	At        time.Time `json:"at"`                // by the clock of the one that answers, as all times here
+	Total     int       `json:"total"`             // entries in the table, all layers together; -1 where that is not known
+	Entries   []Entry   `json:"entries"`           // those that Step.Entry points to
+	Waiting   bool      `json:"waiting"`           // something was not known in time
+	Trouble   string    `json:"trouble,omitempty"` // a sentence about the table as such
 	Tree      Step      `json:"tree"`
 	Agent     *Agent    `json:"agent,omitempty"` // in the answers of agents
 }
@@ -108,6 +108,13 @@ func Of(name dtab.Path, x *namer.Explanation, request int, at time.Time) *Explan
 	e.Tree = c.step(x.Root, false)
 	e.Entries = c.entries
 	return e
+}
+
+// Broken is the explanation of a name that cannot be delegated at all, and why.
+func Broken(name dtab.Path, err error, at time.Time) *Explanation {
+	return &Explanation{Name: name.String(), At: at, Total: -1, Entries: []Entry{}, Tree: Step{
+		Kind: "exception", Path: name.String(), Taken: true, Share: 1, Error: err.Error(),
+	}}
 }
 
 type converter struct {

@@ -18,7 +18,7 @@ import (
 // Names binds names. Its methods may be called from any goroutine.
 type Names struct {
 	interpreter *namer.Interpreter
-	tables      *share.Share[store.Observation]
+	tables      *share.Share[observed]
 	stop        context.CancelFunc
 }
 
@@ -29,9 +29,30 @@ func New(s store.Store, options namer.Options, logger hclog.Logger) *Names {
 	options.Raw, options.Logger = true, logger
 	return &Names{
 		interpreter: namer.NewInterpreter(options),
-		tables:      share.New(ctx, store.Observation{}, store.Observation.Equal, s.Observe),
-		stop:        cancel,
+		tables: share.New(ctx, observed{}, observed.equal, func(ctx context.Context, ns string, set func(observed)) {
+			s.Observe(ctx, ns, func(o store.Observation) { set(observed{o, tableState(o)}) })
+		}),
+		stop: cancel,
 	}
+}
+
+// observed is an observation as it is, and as the table that names are bound under.
+type observed struct {
+	store.Observation
+	table namer.TableState
+}
+
+func (o observed) equal(p observed) bool { return o.Observation.Equal(p.Observation) }
+
+// tableState is what an observation means for binding. A namespace that does not exist is the empty table.
+func tableState(o store.Observation) namer.TableState {
+	switch {
+	case o.Known:
+		return namer.Table(o.Entry.Dtab, o.Err)
+	case o.Err != nil:
+		return namer.TableState{Status: namer.Failed, Err: o.Err}
+	}
+	return namer.TableState{Status: namer.Pending}
 }
 
 // Close ends all bindings and waits.
@@ -43,23 +64,24 @@ func (n *Names) Close() {
 
 // Table returns the live table of a namespace, and release, which is to be called once when it is not read any more.
 func (n *Names) Table(ns string) (table watch.Reader[store.Observation], release func()) {
-	return n.tables.Read(ns)
+	read, release := n.tables.Read(ns)
+	return observationReader{read}, release
 }
 
-// tableReader shows an observed namespace as a table to bind under. A namespace that does not exist is the empty table.
-type tableReader struct {
-	observed watch.Reader[store.Observation]
-}
+// tableReader shows the table of a namespace to bind under.
+type tableReader struct{ watch.Reader[observed] }
 
 func (r tableReader) Load() (namer.TableState, <-chan struct{}) {
-	o, superseded := r.observed.Load()
-	switch {
-	case o.Known:
-		return namer.TableState{Status: namer.OK, Dtab: o.Entry.Dtab, Err: o.Err}, superseded
-	case o.Err != nil:
-		return namer.TableState{Status: namer.Failed, Err: o.Err}, superseded
-	}
-	return namer.TableState{Status: namer.Pending}, superseded
+	o, superseded := r.Reader.Load()
+	return o.table, superseded
+}
+
+// observationReader shows it as it was observed.
+type observationReader struct{ watch.Reader[observed] }
+
+func (r observationReader) Load() (store.Observation, <-chan struct{}) {
+	o, superseded := r.Reader.Load()
+	return o.Observation, superseded
 }
 
 // under is the interpreter for a namespace. release ends the reading of the table.
@@ -84,7 +106,7 @@ func (n *Names) Explain(ctx context.Context, ns string, local dtab.Dtab, tree dt
 
 // ExplainTable is Explain under a table that is in no store.
 func (n *Names) ExplainTable(ctx context.Context, table dtab.Dtab, tree dtab.Tree[dtab.Path]) (*namer.Explanation, error) {
-	return n.interpreter.Under(watch.Fixed(namer.TableState{Status: namer.OK, Dtab: table}), nil).ExplainTree(ctx, tree)
+	return n.interpreter.Under(watch.Fixed(namer.Table(table, nil)), nil).ExplainTree(ctx, tree)
 }
 
 // Addr returns the endpoints of a concrete name, the ID of a bound leaf, live until ctx ends. A name that is nothing is
