@@ -69,7 +69,6 @@ func TestExplain(t *testing.T) {
 		{"default", "invalid", "", 400, []string{"Invalid path: invalid / '/' expected"}},
 		{"default", "", "", 400, []string{"Invalid path: "}},
 		{"default", "/a", "/a =>", 400, []string{"Invalid dtab: simple expected"}},
-		{"a.b", "/a", "", 400, []string{"invalid namespace name"}},
 	} {
 		status, body := get(c.ns, c.path, c.local)
 		if status != c.status {

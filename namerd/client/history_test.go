@@ -121,7 +121,9 @@ func TestTLS(t *testing.T) {
 		}
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
-		go func() { ended <- namerd.NewServer(store.NewMemory(nil), o).Run(ctx, tls.NewListener(l, files.Server(optional))) }()
+		go func() {
+			ended <- namerd.NewServer(store.NewMemory(nil), o).Run(ctx, tls.NewListener(l, files.Server(optional)))
+		}()
 		t.Cleanup(func() {
 			stop()
 			if err := <-ended; err != nil {
