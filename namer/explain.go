@@ -89,7 +89,7 @@ func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path
 	defer func() { x.keep(nil) }()
 	for {
 		explanation, err := x.explain(ctx)
-		if err == nil && !explanation.Waiting || ctx.Err() != nil || err != nil && !errors.Is(err, errTableUnknown) {
+		if err == nil && !explanation.Waiting || err != nil && !errors.Is(err, errTableUnknown) {
 			return explanation, err
 		}
 		wait, stop := ctx, context.CancelFunc(func() {})
@@ -98,6 +98,9 @@ func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path
 		}
 		_ = x.read.Wait(wait)
 		stop()
+		if ctx.Err() != nil {
+			return explanation, err
+		}
 	}
 }
 
