@@ -6,12 +6,17 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/namerd"
 	"argosy/namerd/store"
@@ -202,4 +207,63 @@ func TestTwoWriters(t *testing.T) {
 			t.Errorf("%s: %d changes, %v", what, len(changes), err)
 		}
 	}
+}
+
+// Text that does not parse is told about, and a rollback brings the table back.
+func TestRollbackRepairs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := files.Open(dir, files.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	registry := prometheus.NewRegistry()
+	address := serve(t, store.WithGauge(s, registry), namerd.Options{Registerer: registry})
+	if r, body := send(t, address, "POST", "/api/1/dtabs/yeezus", "/a=>/b", "Content-Type: text/plain"); r.StatusCode != 204 {
+		t.Fatal(r.Status, body)
+	}
+	r, _ := send(t, address, "HEAD", "/api/1/dtabs/yeezus", "")
+	version := r.Header.Get("ETag")
+	watching, err := http.Get("http://" + address + "/api/1/dtabs/yeezus?watch=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watching.Body.Close()
+	const series = `argosy_namerd_table_unparsable{namespace="yeezus"} 1`
+	eventually := func(what string, f func() bool) {
+		t.Helper()
+		for end := time.Now().Add(15 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("not seen: " + what)
+			}
+		}
+	}
+	shown := func() bool {
+		_, metrics := send(t, address, "GET", "/metrics", "")
+		return strings.Contains(metrics, series+"\n")
+	}
+	if shown() {
+		t.Error("unparsable before anything is wrong")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "yeezus.dtab"), []byte("/a -> /b"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually("the series", shown)
+	if r, body := send(t, address, "GET", "/api/1/dtabs/yeezus", ""); r.StatusCode != 500 || !strings.Contains(body, "yeezus.dtab: '=' expected but '-' found") {
+		t.Error(r.Status, body)
+	}
+	if r, body := send(t, address, "POST", "/api/1/rollback/yeezus?version="+url.QueryEscape(version), ""); r.StatusCode != 204 {
+		t.Error(r.Status, body)
+	}
+	if r, body := send(t, address, "GET", "/api/1/dtabs/yeezus", "", "Accept: text/plain"); r.StatusCode != 200 || body != "/a=>/b\n" {
+		t.Error(r.Status, body)
+	}
+	eventually("no series any more", func() bool { return !shown() })
+	if err := os.WriteFile(filepath.Join(dir, "yeezus.dtab"), []byte("/a -> /b"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually("the series again", shown)
+	watching.Body.Close()
+	eventually("no series without a watcher", func() bool { return !shown() })
 }
