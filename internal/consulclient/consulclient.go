@@ -21,7 +21,7 @@ import (
 // watches must not use them all up; registration and other short requests have connections of their own.
 const (
 	maxBlocking = 128
-	maxPlain    = 16
+	maxPlain    = 20
 	maxIdle     = 8
 	idleTimeout = 90 * time.Second
 	dialTimeout = 5 * time.Second

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -15,7 +16,8 @@ import (
 // has a connection of its own. While one configuration gives way to the next, there are the seats of both.
 const (
 	DefaultSeats = 80
-	plainAtOnce  = 12
+	plainLocal   = 8 // requests at once that do not wait, to the Consul agent's own datacenter
+	plainRemote  = 6 // and to each other one, so that one that hangs does not hold up the rest
 
 	shortWait   = time.Minute
 	longWait    = 5 * time.Minute
@@ -36,13 +38,20 @@ type Seats struct {
 	limit  func() int
 	short  time.Duration // how long Consul may hold a request back, while there are not very many
 
-	plain chan struct{} // a token for each plain request under way
+	requests atomic.Int64 // so far
 
 	mu      sync.Mutex
+	sites   map[string]*site // by datacenter
 	members map[*member]struct{}
 	taken   int
 	blind   int                // members that nothing would wake
 	callers map[string]*caller // by datacenter
+}
+
+// site is a datacenter that members ask.
+type site struct {
+	plain   chan struct{} // a token for each plain request under way
+	members int
 }
 
 // NewSeats makes seats at the Consul of client. limit says how many there are, now and later; nil: DefaultSeats.
@@ -51,8 +60,8 @@ func NewSeats(client *api.Client, limit func() int) *Seats {
 		limit = func() int { return DefaultSeats }
 	}
 	return &Seats{
-		client: client, limit: limit, short: shortWait, plain: make(chan struct{}, plainAtOnce),
-		members: make(map[*member]struct{}), callers: make(map[string]*caller),
+		client: client, limit: limit, short: shortWait,
+		sites: make(map[string]*site), members: make(map[*member]struct{}), callers: make(map[string]*caller),
 	}
 }
 
@@ -62,6 +71,7 @@ func (s *Seats) Client() *api.Client { return s.client }
 // member is one watch. What is below its channels is guarded by Seats.mu.
 type member struct {
 	seats      *Seats
+	site       *site
 	datacenter string
 	service    string
 	woken      chan struct{} // something may have changed
@@ -84,6 +94,14 @@ func (s *Seats) join(datacenter, service string) *member {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if m.site = s.sites[datacenter]; m.site == nil {
+		m.site = &site{plain: make(chan struct{}, plainRemote)}
+		if datacenter == "" {
+			m.site.plain = make(chan struct{}, plainLocal)
+		}
+		s.sites[datacenter] = m.site
+	}
+	m.site.members++
 	s.members[m] = struct{}{}
 	s.blind++
 	return m
@@ -94,6 +112,9 @@ func (m *member) leave() {
 	s := m.seats
 	s.mu.Lock()
 	delete(s.members, m)
+	if m.site.members--; m.site.members == 0 {
+		delete(s.sites, m.datacenter)
+	}
 	if m.blind {
 		s.blind--
 	}
@@ -109,6 +130,7 @@ func (m *member) leave() {
 
 // turn is for blockq.Options.
 func (m *member) turn(ctx context.Context, blockable bool) (blockq.Turn, error) {
+	defer m.seats.requests.Add(1)
 	if blockable && m.sit() {
 		return blockq.Turn{Wait: m.seats.wait()}, nil
 	}
@@ -128,11 +150,11 @@ func (m *member) turn(ctx context.Context, blockable bool) (blockq.Turn, error) 
 		}
 	}
 	select {
-	case m.seats.plain <- struct{}{}:
+	case m.site.plain <- struct{}{}:
 	case <-ctx.Done():
 		return blockq.Turn{}, ctx.Err()
 	}
-	return blockq.Turn{Done: func() { <-m.seats.plain }}, nil
+	return blockq.Turn{Done: func() { <-m.site.plain }}, nil
 }
 
 // sit takes a seat, or keeps the one that m has, or makes m wait.
@@ -235,7 +257,8 @@ func (m *member) before(o *member, now time.Time) bool {
 func (s *Seats) wait() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(max(s.short, time.Duration(s.taken)*waitPerLoop), longWait)
+	wait := min(max(s.short, time.Duration(s.taken)*waitPerLoop), longWait)
+	return wait - time.Duration(rand.Int64N(int64(wait/4))) // those that began together are not to end together
 }
 
 // next is how long m waits before it asks without having been woken.
