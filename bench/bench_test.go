@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -157,6 +161,56 @@ func TestAnswerer(t *testing.T) {
 	a.close()
 	if _, err := answerOf(t.Context(), a.port); err == nil {
 		t.Error("answers after its end")
+	}
+}
+
+// What goes through the front is counted, and comes out as it was; who goes away in between is let go.
+func TestFront(t *testing.T) {
+	gone := make(chan struct{})
+	consul := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/v1/health/service/web":
+			w.Header().Set("X-Consul-Index", "7")
+			fmt.Fprint(w, r.URL.RawQuery)
+		case "/v1/wait":
+			<-r.Context().Done()
+			close(gone)
+		default:
+			http.Error(w, "busy", http.StatusTooManyRequests)
+		}
+	}))
+	defer consul.Close()
+	f, err := newFront(consul.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for range 3 {
+		resp, err := http.Get("http://" + f.addr + "/v1/health/service/web?index=3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if string(body) != "index=3" || err != nil || resp.Header.Get("X-Consul-Index") != "7" {
+			t.Errorf("%q, %v, %v", body, resp.Header, err)
+		}
+	}
+	if code, err := status(t.Context(), "http://"+f.addr+"/other"); err != nil || code != http.StatusTooManyRequests {
+		t.Errorf("status %d, %v", code, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := status(ctx, "http://"+f.addr+"/v1/wait"); err == nil {
+		t.Error("an answer where none was given")
+	}
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the server is not told that the client has gone")
+	}
+	if requests, refused, known := f.counts(); requests != 5 || refused != 1 || known != 1 {
+		t.Errorf("%d requests, %d refused, %d known", requests, refused, known)
 	}
 }
 

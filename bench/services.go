@@ -123,17 +123,21 @@ func (b *fleet) portOf(i, n int) int {
 	return 1000 + n
 }
 
-// set changes a service.
+// set changes a service. Consul may be busy for a moment.
 func (b *fleet) set(ctx context.Context, i, n int) error {
-	return b.stack.Consul.Put(ctx, "/v1/catalog/register", map[string]any{
-		"Node": "bench", "Address": "127.0.0.1", "SkipNodeUpdate": true, "Service": service(i, b.portOf(i, n)),
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	return stack.Eventually(ctx, 50*time.Millisecond, func(ctx context.Context) error {
+		return b.stack.Consul.Put(ctx, "/v1/catalog/register", map[string]any{
+			"Node": "bench", "Address": "127.0.0.1", "SkipNodeUpdate": true, "Service": service(i, b.portOf(i, n)),
+		})
 	})
 }
 
 // start starts the agent.
 func (b *fleet) start(ctx context.Context) error {
 	var err error
-	if b.front, err = newFront(b.stack.Consul.URL()); err != nil {
+	if b.front, err = newFront(b.stack.Consul.Addr); err != nil {
 		return err
 	}
 	var text strings.Builder
