@@ -16,6 +16,7 @@ import (
 	"argosy/namer"
 	"argosy/namer/mounts"
 	"argosy/namerd/client"
+	"argosy/namerd/remote"
 	"argosy/namerd/store"
 	consulstore "argosy/namerd/store/consul"
 )
@@ -26,6 +27,7 @@ const pendingLeg = 2 * time.Second
 // naming is the table with the namers: what turns names into endpoints.
 type naming struct {
 	interpreter *namer.Interpreter
+	remote      *remote.Interpreter // binds in place of all else, where the configuration says so
 	table       watch.Reader[namer.TableState]
 
 	observe func(ctx context.Context) // keeps the table up to date until ctx ends; nil where it is fixed
@@ -36,11 +38,16 @@ type naming struct {
 // sameNaming reports whether two configurations name alike.
 func sameNaming(a, b *config.Config) bool {
 	return reflect.DeepEqual(a.Dtab, b.Dtab) && reflect.DeepEqual(a.Namers, b.Namers) &&
-		reflect.DeepEqual(a.Consul, b.Consul)
+		reflect.DeepEqual(a.Consul, b.Consul) && reflect.DeepEqual(a.Interpreter, b.Interpreter)
 }
 
 func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) (*naming, error) {
 	n := &naming{}
+	if cfg.Interpreter != nil {
+		var err error
+		n.remote, err = openRemote(cfg.Interpreter, logger.Named("interpreter"), reg)
+		return n, err
+	}
 	mounted, err := mounts.Open(cfg.Namers, cfg.Consul, logger.Named("namer"), reg)
 	if err != nil {
 		return nil, err
@@ -66,13 +73,14 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 		}
 		from = consulstore.New(c, d.Consul.PathPrefix, logger)
 	case d.Namerd != nil:
-		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile})
+		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile,
+			CAFile: d.Namerd.CAFile, CertFile: d.Namerd.CertFile, KeyFile: d.Namerd.KeyFile})
 		if err != nil {
 			return fmt.Errorf("dtab: %w", err)
 		}
 		from = c
 	case d.Static != nil:
-		n.table = watch.Fixed(namer.TableState{Status: namer.OK, Dtab: *d.Static})
+		n.table = watch.Fixed(namer.Table(*d.Static, nil))
 		return nil
 	default:
 		n.table = watch.Fixed(namer.TableState{Status: namer.OK})
@@ -107,11 +115,14 @@ func tableState(o store.Observation) namer.TableState {
 	if !o.Known {
 		return namer.TableState{Status: namer.Pending, Err: o.Err}
 	}
-	return namer.TableState{Status: namer.OK, Dtab: o.Entry.Dtab, Err: o.Err}
+	return namer.Table(o.Entry.Dtab, o.Err)
 }
 
 // start begins to follow the table.
 func (n *naming) start() {
+	if n.remote != nil {
+		n.remote.Start()
+	}
 	if n.observe == nil {
 		return
 	}
@@ -122,6 +133,10 @@ func (n *naming) start() {
 
 // stop ends everything and waits.
 func (n *naming) stop() {
+	if n.remote != nil {
+		n.remote.Close()
+		return
+	}
 	if n.cancel != nil {
 		n.cancel()
 	}
@@ -131,6 +146,9 @@ func (n *naming) stop() {
 
 // known reports whether the table has arrived, and why not.
 func (n *naming) known() (bool, error) {
+	if n.remote != nil {
+		return n.remote.Known()
+	}
 	t, _ := n.table.Load()
 	return t.Status == namer.OK, t.Err
 }

@@ -88,14 +88,14 @@ func (b *binder) evaluate(used map[string]*lookup) outcome {
 	case Failed:
 		return failed(table.Err)
 	}
-	e := b.evaluation(table.Dtab.Concat(b.in.options.Local), used)
-	o := e.run(nodes(b.tree))
+	e := b.evaluation(layers{table.index(), b.in.local}, used)
+	o := e.run(b.tree)
 	b.wake = e.wake
 	return o
 }
 
 // evaluation makes a run over what the namers say now.
-func (b *binder) evaluation(table dtab.Dtab, used map[string]*lookup) *evaluation {
+func (b *binder) evaluation(table layers, used map[string]*lookup) *evaluation {
 	known := make(map[string]asked)
 	return &evaluation{
 		ctx:    b.ctx,

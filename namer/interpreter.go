@@ -14,18 +14,6 @@ import (
 	"argosy/namer/inet"
 )
 
-// TableState is what is known of the table that names are bound under.
-type TableState struct {
-	Status Status // Pending, OK or Failed
-	Dtab   dtab.Dtab
-	Err    error // for Failed; with another status, what is wrong with where the table comes from
-}
-
-// Equal reports whether two states are the same to a reader.
-func (s TableState) Equal(t TableState) bool {
-	return s.Status == t.Status && errText(s.Err) == errText(t.Err) && s.Dtab.Equal(t.Dtab)
-}
-
 // Options say what an Interpreter works with. Zero values stand for the defaults that are named.
 type Options struct {
 	Dtab   watch.Reader[TableState] // the stored table; required, unless every name is bound through Under
@@ -35,7 +23,7 @@ type Options struct {
 
 	Linger     time.Duration // how long a namer's watch outlives its last use; 0: 10s, negative: not at all
 	MaxDepth   int           // lookups on the way to one leaf; 0: 100
-	MaxLookups int           // lookups in all to bind a name once; 0 or more than that: 10,000
+	MaxLookups int           // what binding a name once may cost, in lookups; 0 or more than that: 10,000
 
 	// EmptyFallsThrough makes alternatives work when a service is known and has no endpoints: in "/a | /b", b is used
 	// while a has none. Linkerd does not do so.
@@ -74,6 +62,7 @@ var errUnknownNow = errors.New("bind: waiting for an answer")
 //	}
 type Interpreter struct {
 	options Options
+	local   *dtab.Index // of options.Local
 	*core
 }
 
@@ -107,7 +96,7 @@ func NewInterpreter(opts Options) *Interpreter {
 	system := Mount{Prefix: dtab.Path{SystemPrefix}, Namer: System{Resolver: inet.Resolver{Lookup: opts.Lookup}}}
 	mounts := append(slices.Clone(opts.Mounts), system)
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Interpreter{options: opts, core: &core{
+	return &Interpreter{options: opts, local: dtab.NewIndex(opts.Local), core: &core{
 		limits: limits{
 			depth: opts.MaxDepth, lookups: opts.MaxLookups,
 			emptyIsNeg: opts.EmptyFallsThrough, pendingLimit: opts.PendingLegTimeout,
@@ -123,7 +112,7 @@ func NewInterpreter(opts Options) *Interpreter {
 func (in *Interpreter) Under(table watch.Reader[TableState], local dtab.Dtab) *Interpreter {
 	o := in.options
 	o.Dtab, o.Local = table, local
-	return &Interpreter{options: o, core: in.core}
+	return &Interpreter{options: o, local: dtab.NewIndex(local), core: in.core}
 }
 
 // Bind returns what name stands for, live until ctx ends; after that the last value stays. It does not block: what is

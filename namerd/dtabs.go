@@ -35,6 +35,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 func (s *Server) namespace(w http.ResponseWriter, r *http.Request, ns string) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	ctx = s.withAuthor(ctx, r)
 	switch r.Method {
 	case http.MethodGet:
 		if isTrue(parameter(r, "watch")) {
@@ -71,7 +72,7 @@ func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request
 }
 
 func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
-	if s.refused(w) {
+	if s.refused(w, r) {
 		return
 	}
 	body, ok := readBody(w, r)
@@ -91,7 +92,7 @@ func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Requ
 }
 
 func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
-	if s.refused(w) {
+	if s.refused(w, r) {
 		return
 	}
 	body, ok := readBody(w, r)
@@ -125,18 +126,27 @@ func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request
 }
 
 func (s *Server) delete(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
-	if !s.refused(w) {
+	if !s.refused(w, r) {
 		s.done(w, r, ns, "delete", nil, s.store.Delete(ctx, ns))
 	}
 }
 
-// refused answers 403 where nothing may be changed.
-func (s *Server) refused(w http.ResponseWriter) bool {
-	readOnly := s.readOnly.Load()
-	if readOnly {
+// refused answers a request that may not change anything, or says why it does in a way that cannot be kept.
+func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
+	c, known := r.Context().Value(callerKey{}).(caller)
+	if s.readOnly.Load() {
 		replyText(w, http.StatusForbidden, "this namerd is read-only")
+		return true
 	}
-	return readOnly
+	if known && !c.write {
+		replyText(w, http.StatusForbidden, fmt.Sprintf("token %q may only read", c.name))
+		return true
+	}
+	if problem := badMessage(r); problem != "" {
+		replyText(w, http.StatusBadRequest, problem)
+		return true
+	}
+	return false
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
@@ -161,7 +171,7 @@ func (s *Server) done(w http.ResponseWriter, r *http.Request, ns, action string,
 		s.failed(w, r, ns, err)
 		return
 	}
-	s.logger.Info("dtab changed", "namespace", ns, "action", action, "entries", len(table), "by", r.RemoteAddr)
+	s.logger.Info("dtab changed", "namespace", ns, "action", action, "entries", len(table), "by", s.author(r).Name, "address", r.RemoteAddr)
 	select {
 	case s.poke <- struct{}{}:
 	default:

@@ -22,6 +22,8 @@ type Config struct {
 	Clients   []Client // in the order of the files; the first whose prefix matches applies
 	Register  *Register
 	Drain     Drain
+
+	Interpreter *Interpreter // set: binds all names, and Dtab and Namers are empty
 }
 
 // Admin is the HTTP endpoint for /metrics, /health and /v1/.
@@ -47,6 +49,20 @@ type DtabConsul struct {
 type DtabNamerd struct {
 	Address   string // base URL, such as http://127.0.0.1:4180
 	TokenFile string
+
+	CAFile, CertFile, KeyFile string // for https
+}
+
+// Interpreter has names bound by a namerd.
+type Interpreter struct {
+	Address      string // base URL, such as http://127.0.0.1:4180
+	Namespace    string // "default" unless set
+	Local        dtab.Dtab
+	TokenFile    string
+	CAFile       string        // the system's roots unless set
+	Mode         string        // "auto" unless set; "stream" or "poll"
+	PollInterval time.Duration // 10s unless set
+	MaxStreams   int           // 1000 unless set
 }
 
 // Listener accepts connections.

@@ -59,7 +59,8 @@ client "/svc/redis" {}
 		Consul: settings.Consul{Timeout: 10 * time.Second},
 		Dtab:   Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"}},
 		Namers: []mounts.Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
-			Consul: &consul.Options{UseHealth: true, PreferService: true, HoldEmpty: 15 * time.Second}}},
+			Consul: &mounts.Consul{Options: consul.Options{UseHealth: true, PreferService: true, Consistency: "default",
+				HoldEmpty: 15 * time.Second, GuardHold: 15 * time.Second, GuardShare: 0.5}}}},
 		Listeners: []Listener{
 			{Name: "redis", Network: "tcp", Address: "127.0.0.1:7474", Destination: dtab.MustParsePath("/svc/redis"), ConnectTimeout: 10 * time.Second},
 			{Name: "tls", Network: "tcp", Address: ":0", SNI: &SNI{Prefix: dtab.MustParsePath("/sni"), Timeout: 3 * time.Second}, ConnectTimeout: 10 * time.Second},
@@ -172,7 +173,8 @@ client "/svc" {
 		Dtab: Dtab{Namespace: "blue-1", Namerd: &DtabNamerd{Address: "http://namerd.example:4180/base", TokenFile: token},
 			Local: mustParse("/svc/x => /svc/y")},
 		Namers: []mounts.Namer{
-			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &consul.Options{IncludeTag: true, Connect: true}},
+			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &mounts.Consul{Options: consul.Options{IncludeTag: true, Connect: consul.ConnectAlways,
+				Consistency: "default", GuardHold: 15 * time.Second, GuardShare: 0.5}}},
 			{Kind: "io.l5d.fs", Prefix: path("/#/io.l5d.fs"), FS: &mounts.FS{RootDir: dir}},
 			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5"}, "none": {}}},
 		},

@@ -18,6 +18,7 @@ type transport struct {
 	blocking, plain http.RoundTripper
 	token           *tokenFile // nil: the token that the request has
 	timeout         time.Duration
+	link            *Link
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -47,6 +48,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	if resp.ProtoMajor >= 2 && !t.link.Multiplexed() {
+		t.link.multiplexed.Store(true)
+	}
+	resp.Body = &bounded{resp.Body, largestAnswer}
 	if wait, ok := retryAfter(resp); ok {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 		resp.Body.Close()
@@ -79,6 +84,21 @@ type cancelling struct {
 func (c *cancelling) Close() error {
 	defer c.cancel()
 	return c.ReadCloser.Close()
+}
+
+// bounded is the body of an answer, which fails where it goes on for too long.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("the answer has more than %d bytes", largestAnswer)
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // BusyError is an answer by which Consul asks to be left alone for a while.

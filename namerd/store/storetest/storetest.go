@@ -33,6 +33,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"ObserveIsNotMixedUp":  observeIsNotMixedUp,
 		"TextsSurvive":         textsSurvive,
 		"EndedContextIsNoHang": endedContextIsNoHang,
+		"HistoryTells":         historyTells,
+		"HistoryOfNobody":      historyOfNobody,
+		"HistoryIsBounded":     historyIsBounded,
+		"HistoryOfManyWriters": historyOfManyWriters,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
