@@ -95,7 +95,7 @@ func TestReplicasAreFollowed(t *testing.T) {
 	stream.quiet(50 * time.Millisecond) // there is no word for stale
 	r.namer.Fail("a", errors.New("no leader"))
 	isReplicas(t, stream.message(), "failed: no leader")
-	r.namer.Set("a", namer.Answer{}) // pending again: what was sent last stands
+	r.namer.Forget("a") // pending again: what was sent last stands
 	stream.quiet(50 * time.Millisecond)
 	r.namer.SetEndpoints("a")
 	isReplicas(t, stream.message(), "bound ")
