@@ -66,13 +66,14 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 		}
 		from = consulstore.New(c, d.Consul.PathPrefix, logger)
 	case d.Namerd != nil:
-		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile})
+		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile,
+			CAFile: d.Namerd.CAFile, CertFile: d.Namerd.CertFile, KeyFile: d.Namerd.KeyFile})
 		if err != nil {
 			return fmt.Errorf("dtab: %w", err)
 		}
 		from = c
 	case d.Static != nil:
-		n.table = watch.Fixed(namer.TableState{Status: namer.OK, Dtab: *d.Static})
+		n.table = watch.Fixed(namer.Table(*d.Static, nil))
 		return nil
 	default:
 		n.table = watch.Fixed(namer.TableState{Status: namer.OK})
@@ -107,7 +108,7 @@ func tableState(o store.Observation) namer.TableState {
 	if !o.Known {
 		return namer.TableState{Status: namer.Pending, Err: o.Err}
 	}
-	return namer.TableState{Status: namer.OK, Dtab: o.Entry.Dtab, Err: o.Err}
+	return namer.Table(o.Entry.Dtab, o.Err)
 }
 
 // start begins to follow the table.

@@ -32,7 +32,10 @@ type Namer struct {
 	resolver namer.Resolver
 }
 
-var _ namer.Peeker = (*Namer)(nil)
+var (
+	_ namer.Peeker     = (*Namer)(nil)
+	_ namer.Enumerator = (*Namer)(nil)
+)
 
 // New makes a namer of the files in rootDir, which may come into being later. A nil logger is silence.
 func New(rootDir string, logger hclog.Logger) *Namer {

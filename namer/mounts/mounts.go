@@ -14,6 +14,7 @@ import (
 	"argosy/namer"
 	"argosy/namer/consul"
 	"argosy/namer/fs"
+	"argosy/namer/rewrite"
 	"argosy/namer/static"
 )
 
@@ -41,6 +42,8 @@ func open(c Namer, agent settings.Consul, logger hclog.Logger, reg prometheus.Re
 		return consul.New(client, *c.Consul, logger, reg), nil
 	case KindFS:
 		return fs.New(c.FS.RootDir, logger), nil
+	case KindRewrite:
+		return rewrite.New(c.Rewrite.Pattern, c.Rewrite.Name)
 	case KindStatic:
 		return static.New(c.Static)
 	}

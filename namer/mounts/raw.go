@@ -6,6 +6,7 @@ import "argosy/internal/hclx"
 //
 //argosy:kind io.l5d.consul rawConsulNamer
 //argosy:kind io.l5d.fs rawFSNamer
+//argosy:kind io.l5d.rewrite rawRewriteNamer
 //argosy:kind static rawStaticNamer
 type Block struct {
 	Kind      string     `hcl:"kind,label"`
@@ -37,6 +38,17 @@ type rawFSNamer struct {
 	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/io.l5d.fs"`
 	// The folder. Required.
 	RootDir hclx.Attr `hcl:"root_dir,optional" type:"folder" required:"true"`
+}
+
+// rawRewriteNamer makes another name of a name, which is then looked up in turn. What is behind the pattern is dropped.
+type rawRewriteNamer struct {
+	// Where names of this namer start.
+	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/io.l5d.rewrite"`
+	// What names must start with: elements that are labels, `*` for any one, or texts with variables, such as
+	// `/{service}/*/{host}:http`. Others are nothing. Required.
+	Pattern hclx.Attr `hcl:"pattern,optional" type:"string" required:"true"`
+	// The name that they become, with the variables of the pattern: `/svc/{service}`. Required.
+	Name hclx.Attr `hcl:"name,optional" type:"string" required:"true"`
 }
 
 // rawStaticNamer has its endpoints written here.

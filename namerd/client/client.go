@@ -19,18 +19,27 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/settings"
+	"argosy/internal/tlsfiles"
 	"argosy/namerd/store"
 )
 
 const (
 	requestTimeout = 10 * time.Second
-	maxAnswer      = 16 << 20 // bytes
+	maxAnswer      = 64 << 20 // bytes; of histories, mostly
 )
 
 // Options may be left out.
 type Options struct {
 	Logger    hclog.Logger
-	TokenFile string // holds a bearer token to send, for a namerd behind something that asks for one; read at each request
+	TokenFile string          // holds a bearer token to send; read at each request
+	Token     settings.Secret // in place of TokenFile
+
+	// For https addresses: the CA certificates (PEM) that namerd's certificate is checked against, the system's unless set,
+	// and a certificate with its key to show. Changed files are used without a restart.
+	CAFile, CertFile, KeyFile string
+
+	// From is who makes changes, for namerd's history, and Message why. An author in a call's context goes before them.
+	From, Message string
 
 	// Refresh is how often an observed namespace is read again even though its stream says nothing: 30s unless set.
 	// Namerd 1.x does not announce deletions.
@@ -39,11 +48,11 @@ type Options struct {
 
 // Client talks to one namerd. Its methods may be called from any goroutine.
 type Client struct {
-	base      string // without a slash at its end
-	tokenFile string
-	refresh   time.Duration
-	logger    hclog.Logger
-	http      *http.Client
+	base    string // without a slash at its end
+	options Options
+	refresh time.Duration
+	logger  hclog.Logger
+	http    *http.Client
 }
 
 // New makes a client for a base URL such as http://127.0.0.1:4180; it may have a path.
@@ -63,18 +72,24 @@ func New(baseURL string, o Options) (*Client, error) {
 	if o.Refresh <= 0 {
 		o.Refresh = 30 * time.Second
 	}
+	files, err := tlsfiles.New(o.CertFile, o.KeyFile, o.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	files.SetLogger(o.Logger)
 	// Streams are silent for as long as nothing changes, so a peer that is gone is noticed by keepalive, not by a timeout.
 	dialer := net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &Client{
-		base:      strings.TrimRight(baseURL, "/"),
-		tokenFile: o.TokenFile,
-		refresh:   o.Refresh,
-		logger:    o.Logger,
+		base:    strings.TrimRight(baseURL, "/"),
+		options: o,
+		refresh: o.Refresh,
+		logger:  o.Logger,
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                 http.ProxyFromEnvironment,
 				DialContext:           dialer.DialContext,
+				TLSClientConfig:       files.Client(u.Hostname()),
 				TLSHandshakeTimeout:   5 * time.Second,
 				ResponseHeaderTimeout: requestTimeout,
 				IdleConnTimeout:       time.Minute,
@@ -87,27 +102,38 @@ func New(baseURL string, o Options) (*Client, error) {
 // Close gives up connections that are idle.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// do sends one request. The answer's body is to be closed.
+// do sends one request to a path below /api/1/. The answer's body is to be closed.
 func (c *Client) do(ctx context.Context, method, path string, header map[string]string, body []byte) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, c.base+"/api/1/dtabs"+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, c.base+"/api/1/"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	for k, v := range header {
 		r.Header.Set(k, v)
 	}
-	if c.tokenFile != "" {
-		token, err := settings.SecretFromFile(c.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("token file: %w", err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token.Reveal())
+	if err := c.authorize(r); err != nil {
+		return nil, err
 	}
 	answer, err := c.http.Do(r)
 	if err != nil {
 		return nil, c.unreachable(err)
 	}
 	return answer, nil
+}
+
+// authorize says who we are.
+func (c *Client) authorize(r *http.Request) error {
+	token := c.options.Token
+	if c.options.TokenFile != "" {
+		var err error
+		if token, err = settings.SecretFromFile(c.options.TokenFile); err != nil {
+			return fmt.Errorf("token file: %w", err)
+		}
+	}
+	if !token.IsZero() {
+		r.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
+	return nil
 }
 
 // unreachable words a failed request, without what differs from attempt to attempt: a reader of an observation is woken
@@ -162,8 +188,14 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 		return fmt.Errorf("%s: %w", what, store.ErrExists)
 	case http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", what, store.ErrVersion)
+	case http.StatusRequestEntityTooLarge:
+		return detail(store.ErrLarge)
 	case http.StatusForbidden:
 		return detail(store.ErrReadOnly)
+	case http.StatusUnauthorized:
+		if text == "" {
+			text = "it wants a token or a certificate"
+		}
 	}
 	if text == "" {
 		return fmt.Errorf("%s: namerd at %s answers %s", what, c.base, r.Status)
@@ -173,7 +205,7 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 
 // List returns the names in sorted order.
 func (c *Client) List(ctx context.Context) ([]string, error) {
-	r, body, err := c.answer(ctx, http.MethodGet, "", map[string]string{"Accept": "application/json"}, nil)
+	r, body, err := c.answer(ctx, http.MethodGet, "dtabs", map[string]string{"Accept": "application/json"}, nil)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("list namespaces: %w", err)
@@ -202,7 +234,7 @@ func (c *Client) Get(ctx context.Context, ns string) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	what := "read " + ns
-	r, body, err := c.answer(ctx, http.MethodGet, "/"+ns, map[string]string{"Accept": "application/json"}, nil)
+	r, body, err := c.answer(ctx, http.MethodGet, "dtabs/"+ns, map[string]string{"Accept": "application/json"}, nil)
 	if err != nil {
 		return store.Entry{}, fmt.Errorf("%s: %w", what, err)
 	}
@@ -239,14 +271,12 @@ func (c *Client) write(ctx context.Context, what, method, ns string, d dtab.Dtab
 	}
 	what += " " + ns
 	var body []byte
+	header = c.signed(ctx, header)
 	if method != http.MethodDelete {
-		if header == nil {
-			header = map[string]string{}
-		}
 		header["Content-Type"] = "application/dtab"
 		body = []byte(d.String())
 	}
-	r, answer, err := c.answer(ctx, method, "/"+ns, header, body)
+	r, answer, err := c.answer(ctx, method, "dtabs/"+ns, header, body)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
