@@ -24,3 +24,7 @@ consul {
 store "consul" {
   path_prefix = "namerd/dtabs"
 }
+
+# For those who let namerd bind names: Linkerd and linkerd-tcp, or agents with an interpreter block. Agents with namers of
+# their own do not ask.
+namer "io.l5d.consul" {}

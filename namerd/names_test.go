@@ -241,7 +241,7 @@ func TestDelegatePost(t *testing.T) {
 		{"/api/1/delegate?path=/x", "X: y", `{"dtab":"","path":"/x"}`, 415, "a delegation is asked for with the Content-Type application/json"},
 		{"/api/1/bind/default?path=/bar", "Content-Type: application/x-www-form-urlencoded", `path=/foo&dtab=/foo%3D%3E!`, 200, `{"type":"fail"}` + "\n"},
 		{"/api/1/delegate/default", "Content-Type: application/x-www-form-urlencoded; charset=utf-8", `path=/nope`, 200, `{"type":"neg","path":"/nope"}`},
-		{"/api/1/bind/default", "Content-Type: application/x-www-form-urlencoded", "path=" + strings.Repeat("/x", 1<<20), 413, "a form has at most 1048576 bytes"},
+		{"/api/1/bind/default", "Content-Type: application/x-www-form-urlencoded", "path=" + strings.Repeat("/x", 1<<15), 413, "a form has at most 65536 bytes"},
 	} {
 		r, body := send(t, w.address, "POST", test.target, test.body, test.contentType)
 		if r.StatusCode != test.status || body != test.answer {
