@@ -102,7 +102,9 @@ func newServer(o Options, limits limits) *Server {
 		grpc.WaitForHandlers(true),
 	}
 	if o.TLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(o.TLS)))
+		secured := o.TLS.Clone()
+		secured.NextProtos = []string{"h2"} // there is nothing else to agree on
+		options = append(options, grpc.Creds(credentials.NewTLS(secured)))
 	}
 	s.grpc = grpc.NewServer(options...)
 	meshpb.RegisterInterpreterServer(s.grpc, interpreter{Server: s})
