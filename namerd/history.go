@@ -12,6 +12,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/namerd/store"
+	"argosy/namerd/wire"
 )
 
 // The routes that Namerd does not have.
@@ -60,7 +61,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request, ns string) {
 			Address: c.Author.Address, Message: c.Author.Message, Exists: c.Exists, Dtab: c.Dtab,
 		}
 	}
-	reply(w, http.StatusOK, typeJSON, jsonLine(shown))
+	reply(w, http.StatusOK, typeJSON, wire.Line(shown))
 }
 
 // changes asks the store, and answers the request where there is nothing to be had.

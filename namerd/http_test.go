@@ -127,9 +127,9 @@ func TestReading(t *testing.T) {
 		{"GET", "//api/1/dtabs", "", 404, "", "", ""},
 		{"GET", "/api/1/./dtabs", "", 404, "", "", ""},
 		{"GET", "/", "", 404, "", "", ""},
-		{"GET", "/api/1/bind/default?path=/foo", "", 404, "", "", ""},
-		{"GET", "/api/1/resolve/default?path=/foo", "", 404, "", "", ""},
-		{"GET", "/api/1/delegate", "", 404, "", "", ""},
+		{"GET", "/api/1/bind/default?path=/foo", "", 501, "text/plain", "", "this namerd serves dtabs only and binds no names"},
+		{"GET", "/api/1/resolve/default?path=/foo", "", 501, "text/plain", "", "this namerd serves dtabs only and binds no names"},
+		{"GET", "/api/1/delegate", "", 501, "text/plain", "", "this namerd serves dtabs only and binds no names"},
 		{"POST", "/health", "", 404, "", "", ""},
 		{"GET", "/health", "", 200, "application/json", "", `{"namespaces":2,"status":"ok"}` + "\n"},
 	} {

@@ -4,6 +4,7 @@ package config
 import (
 	"argosy/internal/hclx"
 	"argosy/internal/settings"
+	"argosy/namer/mounts"
 	"argosy/namerd/store"
 )
 
@@ -17,6 +18,8 @@ type Config struct {
 	Memory  *Memory // exactly one of Memory, KV and Files is set
 	KV      *KV
 	Files   *Files
+	Namers  []mounts.Namer
+	Binding Binding
 }
 
 type rawConfig struct {
@@ -32,6 +35,10 @@ type rawConfig struct {
 	History *rawHistory `hcl:"history,block"`
 	// Where the tables are kept. The label is `memory`, `consul` or `files`. Required.
 	Stores []rawStore `hcl:"store,block"`
+	// Namers, for those who ask what names stand for. The last one is asked first, as in Linkerd.
+	Namers []mounts.Block `hcl:"namer,block"`
+	// How names are bound.
+	Binding *rawBinding `hcl:"binding,block"`
 }
 
 // Load reads, decodes and checks files and directories of *.hcl files; a later file adds to those before it. It
@@ -56,4 +63,6 @@ func load(d *hclx.Decoder, raw *rawConfig, c *Config) {
 	c.HTTP = loadHTTP(d, raw.HTTP)
 	c.History = loadHistory(d, raw.History)
 	loadStores(d, raw.Stores, c)
+	c.Namers = mounts.Load(d, raw.Namers)
+	c.Binding = loadBinding(d, raw.Binding)
 }

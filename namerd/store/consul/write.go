@@ -200,6 +200,10 @@ func (s *Store) plain(ctx context.Context, key string, table api.TxnOps) error {
 		write = s.kv.DeleteCAS
 	}
 	done, _, err := write(pair, (&api.WriteOptions{}).WithContext(ctx))
+	var status api.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusRequestEntityTooLarge {
+		return fmt.Errorf("write %s to Consul: %w: %s", key, store.ErrLarge, status.Body)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s to Consul: %w", key, err)
 	}

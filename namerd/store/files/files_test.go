@@ -244,6 +244,10 @@ func TestThingsThatAreNoTables(t *testing.T) {
 			t.Errorf("%s: %v", ns, err)
 		}
 	}
+	d := table(t, "/a=>/b"+strings.Repeat("|/b", maxFile/5))
+	if err := s.Put(t.Context(), "larger", d); !errors.Is(err, store.ErrLarge) {
+		t.Error(err)
+	}
 	// A folder that has gone as a whole is trouble, and no deletion.
 	must(t, s.Put(t.Context(), "default", table(t, "/a=>/1")))
 	must(t, os.Rename(dir, dir+".away"))
