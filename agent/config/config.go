@@ -64,7 +64,9 @@ type Interpreter struct {
 	Namespace    string // "default" unless set
 	Local        dtab.Dtab
 	TokenFile    string
-	CAFile       string        // the system's roots unless set
+	CAFile       string // the system's roots unless set
+	CertFile     string
+	KeyFile      string
 	Mode         string        // "auto" unless set; "stream" or "poll"
 	PollInterval time.Duration // 10s unless set
 	MaxStreams   int           // 1000 unless set

@@ -106,6 +106,10 @@ type rawInterpreter struct {
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
 	// The CA certificates (PEM) to check the namerd against, with `https`. The system's unless set.
 	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
+	// A certificate (PEM) to show to the namerd, with `key_file`.
+	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
+	// Its private key (PEM).
+	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
 	// `stream` follows names by streams; `poll` asks again and again, as linkerd-tcp does; `auto` streams, and polls
 	// where streams do not work.
 	Mode hclx.Attr `hcl:"mode,optional" type:"string" default:"auto"`
