@@ -27,18 +27,21 @@ const dtabTimeout = 30 * time.Second
 // dtabCommands are the commands below dtab; dtabAliases the other names that namerctl has for them.
 func dtabCommands(m *meta) map[string]cli.Command {
 	return map[string]cli.Command{
-		"dtab":        &dtabCommand{m},
-		"dtab list":   &dtabListCommand{m},
-		"dtab get":    &dtabGetCommand{m},
-		"dtab create": &dtabCreateCommand{m},
-		"dtab update": &dtabUpdateCommand{m},
-		"dtab delete": &dtabDeleteCommand{m},
-		"dtab ls":     &dtabListCommand{m},
-		"dtab cat":    &dtabGetCommand{m},
-		"dtab new":    &dtabCreateCommand{m},
-		"dtab up":     &dtabUpdateCommand{m},
-		"dtab del":    &dtabDeleteCommand{m},
-		"dtab rm":     &dtabDeleteCommand{m},
+		"dtab":         &dtabCommand{m},
+		"dtab list":    &dtabListCommand{m},
+		"dtab get":     &dtabGetCommand{m},
+		"dtab create":  &dtabCreateCommand{m},
+		"dtab update":  &dtabUpdateCommand{m},
+		"dtab delete":  &dtabDeleteCommand{m},
+		"dtab explain": &dtabExplainCommand{m},
+		"dtab plan":    &dtabPlanCommand{m},
+		"dtab shift":   &dtabShiftCommand{m},
+		"dtab ls":      &dtabListCommand{m},
+		"dtab cat":     &dtabGetCommand{m},
+		"dtab new":     &dtabCreateCommand{m},
+		"dtab up":      &dtabUpdateCommand{m},
+		"dtab del":     &dtabDeleteCommand{m},
+		"dtab rm":      &dtabDeleteCommand{m},
 	}
 }
 
@@ -47,13 +50,13 @@ var dtabAliases = []string{"dtab ls", "dtab cat", "dtab new", "dtab up", "dtab d
 type dtabCommand struct{ *meta }
 
 func (c *dtabCommand) Synopsis() string {
-	return "Read and change tables (list, get, create, update, delete)"
+	return "Read and change tables (list, get, create, update, delete, explain, plan, shift)"
 }
 
 // Run is called where no command below dtab was named.
 func (c *dtabCommand) Run(args []string) int {
 	if len(args) > 0 {
-		return c.usage("dtab has no command %q; it has list, get, create, update and delete", args[0])
+		return c.usage("dtab has no command %q; it has list, get, create, update, delete, explain, plan and shift", args[0])
 	}
 	fmt.Fprintln(c.errs, c.Help())
 	return exitUsage
@@ -61,7 +64,7 @@ func (c *dtabCommand) Run(args []string) int {
 
 func (c *dtabCommand) Help() string {
 	return strings.TrimSpace(`
-Usage: argosy dtab <list|get|create|update|delete> [options]
+Usage: argosy dtab <list|get|create|update|delete|explain|plan|shift> [options]
 
   Reads and changes the tables of a namerd: this project's, or Namerd 1.x.` + namerdOptions + `
 
