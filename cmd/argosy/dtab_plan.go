@@ -15,7 +15,9 @@ const exitLoses = 2
 
 type dtabPlanCommand struct{ *meta }
 
-func (c *dtabPlanCommand) Synopsis() string { return "Show what a table would change before it is stored" }
+func (c *dtabPlanCommand) Synopsis() string {
+	return "Show what a table would change before it is stored"
+}
 
 func (c *dtabPlanCommand) Help() string {
 	return strings.TrimSpace(`
@@ -111,31 +113,31 @@ func (m *meta) warnSilent(p *plan.Fleet) {
 
 // guard plans before a table is stored, where the user has named agents. It returns an exit code when the table is not
 // to be stored.
-func (m *meta) guard(ctx context.Context, f *namerdFlagSet, agents *agentFlagSet, ns string, table dtab.Dtab) (code int, stop bool) {
+func (m *meta) guard(ctx context.Context, f *namerdFlagSet, agents *agentFlagSet, ns string, table dtab.Dtab) (p *plan.Fleet, code int, stop bool) {
 	if !agents.configured() {
-		return exitOK, false
+		return nil, exitOK, false
 	}
 	p, err := m.plan(ctx, agents, ns, table, planWait)
 	switch {
 	case err != nil:
-		return m.fail(fmt.Errorf("not updated, cannot tell what would be lost: %w; -force updates without asking", err)), true
+		return nil, m.fail(fmt.Errorf("not stored, cannot tell what would be lost: %w; -force stores it without asking", err)), true
 	case len(p.With(plan.Lost)) > 0:
 		if f.json {
 			m.json(map[string]any{"namespace": ns, "result": "refused", "plan": p})
 		} else if err := plan.Draw(m.errs, p, func(_ plan.Verdict, text string) string { return text }); err != nil {
-			return m.fail(err), true
+			return nil, m.fail(err), true
 		}
-		fmt.Fprintln(m.errs, "argosy: not updated: something would be lost; -force updates all the same")
-		return exitLoses, true
+		fmt.Fprintln(m.errs, "argosy: not stored: something would be lost; -force stores it all the same")
+		return p, exitLoses, true
 	case p.Counted() == 0 && len(p.Silent()) > 0:
-		return m.fail(fmt.Errorf("not updated, cannot tell what would be lost: agent at %s %s; -force updates without asking",
+		return p, m.fail(fmt.Errorf("not stored, cannot tell what would be lost: agent at %s %s; -force stores it without asking",
 			p.Silent()[0].URL, p.Silent()[0].Error)), true
 	}
 	m.warnSilent(p)
 	for _, n := range p.With(plan.Unknown) {
 		fmt.Fprintf(m.errs, "argosy: warning: it is not known in time whether %s would be lost\n", n.Name)
 	}
-	return exitOK, false
+	return p, exitOK, false
 }
 
 // paint colours verdicts on a terminal.

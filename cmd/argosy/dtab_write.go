@@ -141,7 +141,7 @@ func (c *dtabUpdateCommand) Run(args []string) int {
 	if !*force {
 		ctx, cancel := context.WithTimeout(context.Background(), dtabTimeout)
 		defer cancel()
-		if code, stop := c.guard(ctx, f, agents, rest[0], in.table); stop {
+		if _, code, stop := c.guard(ctx, f, agents, rest[0], in.table); stop {
 			return code
 		}
 	}
