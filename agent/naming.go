@@ -66,7 +66,8 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 		}
 		from = consulstore.New(c, d.Consul.PathPrefix, logger)
 	case d.Namerd != nil:
-		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile})
+		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile,
+			CAFile: d.Namerd.CAFile, CertFile: d.Namerd.CertFile, KeyFile: d.Namerd.KeyFile})
 		if err != nil {
 			return fmt.Errorf("dtab: %w", err)
 		}

@@ -47,6 +47,8 @@ type DtabConsul struct {
 type DtabNamerd struct {
 	Address   string // base URL, such as http://127.0.0.1:4180
 	TokenFile string
+
+	CAFile, CertFile, KeyFile string // for https
 }
 
 // Listener accepts connections.

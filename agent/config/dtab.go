@@ -46,7 +46,8 @@ func (l *loader) dtab() {
 	}
 	if raw.Namerd != nil {
 		sources = append(sources, "namerd")
-		c.Namerd = &DtabNamerd{Address: d.URL(raw.Namerd.Address), TokenFile: d.Readable(raw.Namerd.TokenFile)}
+		c.Namerd = &DtabNamerd{Address: d.URL(raw.Namerd.Address), TokenFile: d.Readable(raw.Namerd.TokenFile), CAFile: d.CAFile(raw.Namerd.CAFile)}
+		c.Namerd.CertFile, c.Namerd.KeyFile = d.KeyPair(raw.Namerd.CertFile, raw.Namerd.KeyFile)
 	}
 	switch len(sources) {
 	case 0:

@@ -68,6 +68,12 @@ type rawDtabNamerd struct {
 	Address hclx.Attr `hcl:"address,optional" type:"url" default:"http://127.0.0.1:4180"`
 	// A file that holds a bearer token to send.
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
+	// The CA certificates (PEM) that namerd's HTTPS certificate is checked against; the system's unless set.
+	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
+	// The client certificate (PEM) to show to namerd; with `key_file`.
+	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
+	// The private key (PEM) of `cert_file`.
+	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
 }
 
 // rawListener needs either `destination` or an `sni` block.

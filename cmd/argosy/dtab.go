@@ -15,6 +15,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/hclx"
+	"argosy/internal/settings"
 	"argosy/namerd/client"
 	"argosy/namerd/store"
 )
@@ -78,24 +79,35 @@ Example:
 const namerdOptions = `
 
   Where namerd is comes from -addr, else from the environment variables
-  ARGOSY_NAMERD_ADDR and NAMERCTL_BASE_URL, else it is ` + defaultNamerd + `.`
+  ARGOSY_NAMERD_ADDR and NAMERCTL_BASE_URL, else it is ` + defaultNamerd + `.
+  The variables ARGOSY_NAMERD_TOKEN, ARGOSY_NAMERD_TOKEN_FILE,
+  ARGOSY_NAMERD_CACERT, ARGOSY_NAMERD_CLIENT_CERT and ARGOSY_NAMERD_CLIENT_KEY
+  stand for the flags below; ARGOSY_NAMERD_FROM is who makes changes, for the
+  history, and USER@host unless set.`
 
 const namerdFlags = `
   -addr URL         The namerd to talk to.
   -token-file FILE  Send the bearer token that is in FILE.
+  -ca-file FILE     CA certificates (PEM) to check namerd's certificate with.
+  -cert-file FILE   Certificate (PEM) to show to namerd; with -key-file.
+  -key-file FILE    Private key (PEM) of the certificate.
   -json             Print JSON.`
 
 // namerdFlagSet are the flags of every dtab command.
 type namerdFlagSet struct {
 	*flag.FlagSet
-	addr, tokenFile string
-	json            bool
+	addr, tokenFile           string
+	caFile, certFile, keyFile string
+	json                      bool
 }
 
 func (m *meta) namerdFlags(name string) *namerdFlagSet {
 	f := &namerdFlagSet{FlagSet: m.flags(name)}
 	f.StringVar(&f.addr, "addr", "", "")
 	f.StringVar(&f.tokenFile, "token-file", "", "")
+	f.StringVar(&f.caFile, "ca-file", os.Getenv("ARGOSY_NAMERD_CACERT"), "")
+	f.StringVar(&f.certFile, "cert-file", os.Getenv("ARGOSY_NAMERD_CLIENT_CERT"), "")
+	f.StringVar(&f.keyFile, "key-file", os.Getenv("ARGOSY_NAMERD_CLIENT_KEY"), "")
 	f.BoolVar(&f.json, "json", false, "")
 	return f
 }
@@ -111,7 +123,27 @@ func (f *namerdFlagSet) client() (*client.Client, error) {
 	if addr == "" {
 		addr = defaultNamerd
 	}
-	return client.New(addr, client.Options{TokenFile: f.tokenFile})
+	o := client.Options{TokenFile: f.tokenFile, CAFile: f.caFile, CertFile: f.certFile, KeyFile: f.keyFile, From: changer()}
+	if o.TokenFile == "" { // the flag goes before both
+		o.Token = settings.NewSecret(os.Getenv("ARGOSY_NAMERD_TOKEN"))
+		o.TokenFile = os.Getenv("ARGOSY_NAMERD_TOKEN_FILE")
+	}
+	return client.New(addr, o)
+}
+
+// changer is who makes changes, as far as the environment tells.
+func changer() string {
+	if from := os.Getenv("ARGOSY_NAMERD_FROM"); from != "" {
+		return from
+	}
+	user, host := os.Getenv("USER"), "localhost"
+	if name, err := os.Hostname(); err == nil {
+		host = name
+	}
+	if user == "" {
+		return ""
+	}
+	return user + "@" + host
 }
 
 // withNamerd runs one command against the namerd of the flags.

@@ -188,6 +188,8 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 		return fmt.Errorf("%s: %w", what, store.ErrExists)
 	case http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", what, store.ErrVersion)
+	case http.StatusRequestEntityTooLarge:
+		return detail(store.ErrLarge)
 	case http.StatusForbidden:
 		return detail(store.ErrReadOnly)
 	case http.StatusUnauthorized:
