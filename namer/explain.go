@@ -86,7 +86,7 @@ func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
-	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree}}
+	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree, guest: true}}
 	defer func() { x.keep(nil) }()
 	for {
 		explanation, err := x.explain(ctx)

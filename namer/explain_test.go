@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"argosy/dtab"
 	"argosy/internal/watch"
 	"argosy/namer"
-	"argosy/namer/manual"
 	"argosy/namer/static"
 )
 
@@ -94,36 +92,4 @@ alt /w 100%
 		}
 		in.Close()
 	}
-}
-
-// When the time is over, what is known is told, and the rest is waiting.
-func TestExplainInTime(t *testing.T) {
-	t.Parallel()
-	slow := manual.New(1)
-	slow.SetEndpoints("a", "10.0.0.1:1")
-	in := namer.NewInterpreter(namer.Options{Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/s"), Namer: slow}},
-		Dtab: watch.Fixed(namer.TableState{Status: namer.OK, Dtab: mustParseDtab(t, "/w => /#/s/a & /#/s/silent")})})
-	defer in.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	x, err := in.Explain(ctx, dtab.MustParsePath("/w"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = `union /w 100%
-  leaf /#/s/a [0 /w=>/#/s/a & /#/s/silent] 100%
-  waiting /#/s/silent [0 /w=>/#/s/a & /#/s/silent] (not known yet: its weight goes to the others)
-`
-	if got := showExplanation(x); got != want || !x.Waiting || x.Stored != 1 {
-		t.Errorf("got %v\n%s", x.Waiting, got)
-	}
-}
-
-func mustParseDtab(t *testing.T, text string) dtab.Dtab {
-	t.Helper()
-	d, err := dtab.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
 }

@@ -28,18 +28,21 @@ const dtabTimeout = 30 * time.Second
 // dtabCommands are the commands below dtab; dtabAliases the other names that namerctl has for them.
 func dtabCommands(m *meta) map[string]cli.Command {
 	return map[string]cli.Command{
-		"dtab":        &dtabCommand{m},
-		"dtab list":   &dtabListCommand{m},
-		"dtab get":    &dtabGetCommand{m},
-		"dtab create": &dtabCreateCommand{m},
-		"dtab update": &dtabUpdateCommand{m},
-		"dtab delete": &dtabDeleteCommand{m},
-		"dtab ls":     &dtabListCommand{m},
-		"dtab cat":    &dtabGetCommand{m},
-		"dtab new":    &dtabCreateCommand{m},
-		"dtab up":     &dtabUpdateCommand{m},
-		"dtab del":    &dtabDeleteCommand{m},
-		"dtab rm":     &dtabDeleteCommand{m},
+		"dtab":         &dtabCommand{m},
+		"dtab list":    &dtabListCommand{m},
+		"dtab get":     &dtabGetCommand{m},
+		"dtab create":  &dtabCreateCommand{m},
+		"dtab update":  &dtabUpdateCommand{m},
+		"dtab delete":  &dtabDeleteCommand{m},
+		"dtab explain": &dtabExplainCommand{m},
+		"dtab plan":    &dtabPlanCommand{m},
+		"dtab shift":   &dtabShiftCommand{m},
+		"dtab ls":      &dtabListCommand{m},
+		"dtab cat":     &dtabGetCommand{m},
+		"dtab new":     &dtabCreateCommand{m},
+		"dtab up":      &dtabUpdateCommand{m},
+		"dtab del":     &dtabDeleteCommand{m},
+		"dtab rm":      &dtabDeleteCommand{m},
 	}
 }
 
@@ -48,7 +51,7 @@ var dtabAliases = []string{"dtab ls", "dtab cat", "dtab new", "dtab up", "dtab d
 type dtabCommand struct{ *meta }
 
 func (c *dtabCommand) Synopsis() string {
-	return "Read, change, check and compare tables"
+	return "Read, change, check, compare, explain and plan tables"
 }
 
 // Run is called where no command below dtab was named.
