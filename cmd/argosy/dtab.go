@@ -94,6 +94,7 @@ const namerdFlags = `
   -ca-file FILE     CA certificates (PEM) to check namerd's certificate with.
   -cert-file FILE   Certificate (PEM) to show to namerd; with -key-file.
   -key-file FILE    Private key (PEM) of the certificate.
+  -message TEXT     Why something is changed, for the history.
   -json             Print JSON.`
 
 // namerdFlagSet are the flags of every dtab command.
@@ -101,6 +102,7 @@ type namerdFlagSet struct {
 	*flag.FlagSet
 	addr, tokenFile           string
 	caFile, certFile, keyFile string
+	message                   string
 	json                      bool
 }
 
@@ -112,6 +114,7 @@ func (m *meta) namerdFlags(name string) *namerdFlagSet {
 	f.StringVar(&f.caFile, "ca-file", os.Getenv("ARGOSY_NAMERD_CACERT"), "")
 	f.StringVar(&f.certFile, "cert-file", os.Getenv("ARGOSY_NAMERD_CLIENT_CERT"), "")
 	f.StringVar(&f.keyFile, "key-file", os.Getenv("ARGOSY_NAMERD_CLIENT_KEY"), "")
+	f.StringVar(&f.message, "message", "", "")
 	f.BoolVar(&f.json, "json", false, "")
 	return f
 }
@@ -133,7 +136,7 @@ func (f *namerdFlagSet) client() (*client.Client, error) {
 	if addr == "" {
 		addr = defaultNamerd
 	}
-	o := client.Options{TokenFile: f.tokenFile, CAFile: f.caFile, CertFile: f.certFile, KeyFile: f.keyFile, From: changer()}
+	o := client.Options{TokenFile: f.tokenFile, CAFile: f.caFile, CertFile: f.certFile, KeyFile: f.keyFile, From: changer(), Message: f.message}
 	if o.TokenFile == "" { // the flag goes before both
 		o.Token = settings.NewSecret(os.Getenv("ARGOSY_NAMERD_TOKEN"))
 		o.TokenFile = os.Getenv("ARGOSY_NAMERD_TOKEN_FILE")
