@@ -178,7 +178,7 @@ func (m *member) place(now time.Time) bool {
 	s := m.seats
 	first := s.first(now)
 	switch {
-	case m.seated && (first == nil || !first.before(m, now)):
+	case m.seated && s.taken <= s.limit() && (first == nil || !first.before(m, now)):
 		return true
 	case m.seated:
 		m.stand()
