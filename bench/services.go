@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"argosy/e2e/stack"
+	"argosy/internal/backoff"
 )
 
 const (
@@ -205,7 +206,7 @@ func (b *fleet) know(ctx context.Context) error {
 // rest looks at what the agent does when nothing happens.
 func (b *fleet) rest(ctx context.Context) error {
 	fmt.Fprintf(b.progress, "  looking at the agent at rest for %v\n", b.settings.rest)
-	if err := pause(ctx, min(10*time.Second, b.settings.rest)); err != nil { // for what comes after the start
+	if err := backoff.Sleep(ctx, min(10*time.Second, b.settings.rest)); err != nil { // for what comes after the start
 		return err
 	}
 	const windows = 6
@@ -217,7 +218,7 @@ func (b *fleet) rest(ctx context.Context) error {
 			return err
 		}
 		began := time.Now()
-		if err := pause(ctx, b.settings.rest/windows); err != nil {
+		if err := backoff.Sleep(ctx, b.settings.rest/windows); err != nil {
 			return err
 		}
 		took := time.Since(began).Seconds()
@@ -270,7 +271,7 @@ func (b *fleet) change(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
-		if err := pause(ctx, time.Second); err != nil { // for the last ones to arrive
+		if err := backoff.Sleep(ctx, time.Second); err != nil { // for the last ones to arrive
 			return err
 		}
 		used1, err := cpu(b.agent.Pid())
@@ -325,7 +326,7 @@ func (b *fleet) seeOne(ctx context.Context, i int) (time.Duration, error) {
 		if got, err := answerOf(ctx, b.ports[i]); err == nil && got == want || time.Since(began) > longestWait {
 			return time.Since(began), nil
 		}
-		if err := pause(ctx, time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, time.Millisecond); err != nil {
 			return 0, err
 		}
 	}
