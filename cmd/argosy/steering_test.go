@@ -166,7 +166,7 @@ func (f *fleetOfOne) table(t *testing.T) string {
 	return e.Dtab.String()
 }
 
-var varying = regexp.MustCompile(`127\.0\.0\.1:\d+|since [0-9.]+[smhd]`)
+var varying = regexp.MustCompile(`127\.0\.0\.1:\d+|since <?[0-9]+[smhd]`)
 
 // constant replaces what differs from run to run.
 func constant(text string) string {
@@ -471,4 +471,6 @@ func mustParse(t *testing.T, text string) dtab.Dtab {
 	return d
 }
 
-func newMemory(tables map[string]dtab.Dtab) *store.Memory { return store.NewMemory(tables, store.Limits{}) }
+func newMemory(tables map[string]dtab.Dtab) *store.Memory {
+	return store.NewMemory(tables, store.Limits{})
+}

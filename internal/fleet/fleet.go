@@ -40,12 +40,13 @@ func New(agents []string) (*Fleet, error) {
 	}}
 	seen := map[string]bool{}
 	for _, a := range agents {
-		base := strings.TrimRight(a, "/")
+		base := a
 		if !strings.Contains(base, "://") {
 			base = "http://" + base
 		}
+		base = strings.TrimRight(base, "/")
 		u, err := url.Parse(base)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 			return nil, fmt.Errorf("address of an agent %q is no URL: give that of its admin endpoint, such as http://127.0.0.1:9990", a)
 		}
 		if !seen[base] {
