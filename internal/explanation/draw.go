@@ -285,6 +285,9 @@ func (p *picture) header(b *strings.Builder) {
 	if p.x.Trouble != "" {
 		b.WriteString(p.paint(yellow, p.x.Trouble) + "\n")
 	}
+	if p.x.Connection != nil {
+		p.connection(b)
+	}
 	b.WriteByte('\n')
 }
 

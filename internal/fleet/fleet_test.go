@@ -96,7 +96,7 @@ func TestAgentsThatRefuse(t *testing.T) {
 	if len(p.Agents) != 2 || p.Agents[0].Error != "the table: no" || !strings.HasPrefix(p.Agents[1].Error, "cannot be reached: ") || p.Counted() != 0 {
 		t.Errorf("plan %+v", p.Agents)
 	}
-	if _, err := f.Explain(t.Context(), "/a", ""); err == nil || !strings.Contains(err.Error(), ErrNotAgent.Error()) {
+	if _, err := f.Explain(t.Context(), "/a", "", ""); err == nil || !strings.Contains(err.Error(), ErrNotAgent.Error()) {
 		t.Errorf("error %v", err)
 	}
 	for _, bad := range []string{"", "ftp://x", "http://", "http://x?y", "::"} {
