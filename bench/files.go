@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"argosy/dtab"
+	"argosy/internal/backoff"
 	"argosy/namer"
 	"argosy/namer/fs"
 )
@@ -86,7 +87,7 @@ func followFiles(ctx context.Context, s settings) (figures []figure, err error) 
 	if err != nil {
 		return figures, err
 	}
-	if err := pause(ctx, s.rest/2); err != nil {
+	if err := backoff.Sleep(ctx, s.rest/2); err != nil {
 		return figures, err
 	}
 	after, err := cpu(os.Getpid())
@@ -108,16 +109,5 @@ func awaitText(ctx context.Context, from <-chan string, want string) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

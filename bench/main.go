@@ -132,7 +132,7 @@ func (s settings) check() error {
 		name          string
 		value, lo, hi int
 	}{
-		{"runs", s.runs, 1, 1000}, {"entries", s.entries, 10, 1_000_000}, {"services", s.services, probes, 20_000},
+		{"runs", s.runs, 1, 1000}, {"entries", s.entries, 10, 1_000_000}, {"services", s.services, probes + 1, 15_000},
 		{"watchers", s.watchers, 1, 25_000}, {"files", s.files, 1, 100_000},
 	} {
 		if c.value < c.lo || c.value > c.hi {

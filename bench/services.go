@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"argosy/e2e/stack"
+	"argosy/internal/backoff"
 )
 
 const (
@@ -59,6 +60,7 @@ type fleet struct {
 	idle    float64 // CPU at rest, of a core
 	targets [2]*answerer
 	ports   []int // of the listeners of the probes
+	states  []int // which instance each service has
 	figures []figure
 }
 
@@ -94,46 +96,62 @@ func (b *fleet) register(ctx context.Context) error {
 			return err
 		}
 	}
-	const most = 64 // operations of a transaction
+	const most = 128 // operations of a transaction
 	var batch []map[string]any
 	for i := range b.services {
-		batch = append(batch, map[string]any{"Service": map[string]any{
-			"Verb": "set", "Node": "bench", "Service": service(i, b.portOf(i, 0)),
-		}})
-		if len(batch) == most || i == b.services-1 {
+		batch = append(batch, instance(i, 0, b.portOf(i, 0))...)
+		if len(batch)+2 > most || i == b.services-1 {
 			if err := b.stack.Consul.Put(ctx, "/v1/txn", batch); err != nil {
 				return err
 			}
 			batch = batch[:0]
 		}
 	}
+	b.states = make([]int, b.services)
 	return nil
-}
-
-func service(i, port int) map[string]any {
-	name := serviceName(i)
-	return map[string]any{"ID": name, "Service": name, "Address": "127.0.0.1", "Port": port}
 }
 
 func serviceName(i int) string { return fmt.Sprintf("service%d", i) }
 
-// portOf is the port of a service in its nth state: the first ones have somebody who answers.
+func instanceID(i, n int) string { return fmt.Sprintf("%s-%d", serviceName(i), n) }
+
+// instance makes the operations that register the nth instance of a service, with a check that passes.
+func instance(i, n, port int) []map[string]any {
+	id := instanceID(i, n)
+	return []map[string]any{
+		{"Service": map[string]any{"Verb": "set", "Node": "bench", "Service": map[string]any{
+			"ID": id, "Service": serviceName(i), "Address": "127.0.0.1", "Port": port,
+		}}},
+		{"Check": map[string]any{"Verb": "set", "Check": map[string]any{
+			"Node": "bench", "CheckID": id, "Name": "alive", "Status": "passing", "ServiceID": id,
+		}}},
+	}
+}
+
+// portOf is the port of a service's nth instance: those of the first services have somebody who answers.
 func (b *fleet) portOf(i, n int) int {
 	if i < probes {
 		return b.targets[n%len(b.targets)].port
 	}
-	return 1000 + n
+	return 1000 + n%10_000
 }
 
-// set changes a service. Consul may be busy for a moment.
-func (b *fleet) set(ctx context.Context, i, n int) error {
+// replace puts another instance in the place of the one that a service has, in one transaction. Consul may be busy for
+// a moment.
+func (b *fleet) replace(ctx context.Context, i int) error {
+	n := b.states[i] + 1
+	change := append(instance(i, n, b.portOf(i, n)), map[string]any{"Service": map[string]any{
+		"Verb": "delete", "Node": "bench", "Service": map[string]any{"ID": instanceID(i, n-1), "Service": serviceName(i)},
+	}})
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	return stack.Eventually(ctx, 50*time.Millisecond, func(ctx context.Context) error {
-		return b.stack.Consul.Put(ctx, "/v1/catalog/register", map[string]any{
-			"Node": "bench", "Address": "127.0.0.1", "SkipNodeUpdate": true, "Service": service(i, b.portOf(i, n)),
-		})
+	err := stack.Eventually(ctx, 50*time.Millisecond, func(ctx context.Context) error {
+		return b.stack.Consul.Put(ctx, "/v1/txn", change)
 	})
+	if err == nil {
+		b.states[i] = n
+	}
+	return err
 }
 
 // start starts the agent.
@@ -188,7 +206,7 @@ func (b *fleet) know(ctx context.Context) error {
 // rest looks at what the agent does when nothing happens.
 func (b *fleet) rest(ctx context.Context) error {
 	fmt.Fprintf(b.progress, "  looking at the agent at rest for %v\n", b.settings.rest)
-	if err := pause(ctx, min(10*time.Second, b.settings.rest)); err != nil { // for what comes after the start
+	if err := backoff.Sleep(ctx, min(10*time.Second, b.settings.rest)); err != nil { // for what comes after the start
 		return err
 	}
 	const windows = 6
@@ -200,7 +218,7 @@ func (b *fleet) rest(ctx context.Context) error {
 			return err
 		}
 		began := time.Now()
-		if err := pause(ctx, b.settings.rest/windows); err != nil {
+		if err := backoff.Sleep(ctx, b.settings.rest/windows); err != nil {
 			return err
 		}
 		took := time.Since(began).Seconds()
@@ -234,7 +252,7 @@ func (b *fleet) change(ctx context.Context) error {
 	ticker := time.NewTicker(time.Second / changesRate)
 	defer ticker.Stop()
 	var each, asked []float64
-	n, next := 1, 0
+	next := 0
 	for range b.runs {
 		used0, err := cpu(b.agent.Pid())
 		if err != nil {
@@ -243,10 +261,8 @@ func (b *fleet) change(ctx context.Context) error {
 		requests0, _, _ := b.front.counts()
 		began := time.Now()
 		for range changesEach {
-			if next++; next >= b.services-probes {
-				next, n = 0, n+1
-			}
-			if err := b.set(ctx, probes+next, n); err != nil {
+			next = (next + 1) % (b.services - probes)
+			if err := b.replace(ctx, probes+next); err != nil {
 				return err
 			}
 			select {
@@ -255,7 +271,7 @@ func (b *fleet) change(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
-		if err := pause(ctx, time.Second); err != nil { // for the last ones to arrive
+		if err := backoff.Sleep(ctx, time.Second); err != nil { // for the last ones to arrive
 			return err
 		}
 		used1, err := cpu(b.agent.Pid())
@@ -267,7 +283,7 @@ func (b *fleet) change(ctx context.Context) error {
 		each = append(each, float64(used1-used0-idle)/float64(changesEach)/float64(time.Millisecond))
 		asked = append(asked, float64(requests1-requests0)/changesEach)
 	}
-	note := fmt.Sprintf("%d changes, %d a second", changesEach, changesRate)
+	note := fmt.Sprintf("%d instances replaced, %d a second", changesEach, changesRate)
 	b.add("CPU of the agent per change", "ms", note+"; without what it uses at rest", each...)
 	b.add("requests to Consul per change", "", note+"; with those at rest", asked...)
 	return nil
@@ -283,7 +299,7 @@ func (b *fleet) see(ctx context.Context) error {
 		if time.Since(began) > longestSeeing {
 			break
 		}
-		took, err := b.seeOne(ctx, n%probes, 1+n/probes)
+		took, err := b.seeOne(ctx, n%probes)
 		if err != nil {
 			return err
 		}
@@ -299,18 +315,18 @@ func (b *fleet) see(ctx context.Context) error {
 	return nil
 }
 
-// seeOne changes a probe to its nth state, and connects to it until it is seen, or for longestWait.
-func (b *fleet) seeOne(ctx context.Context, i, n int) (time.Duration, error) {
-	want := b.targets[n%len(b.targets)].letter
+// seeOne changes a probe, and connects to it until that is seen, or for longestWait.
+func (b *fleet) seeOne(ctx context.Context, i int) (time.Duration, error) {
 	began := time.Now()
-	if err := b.set(ctx, i, n); err != nil {
+	if err := b.replace(ctx, i); err != nil {
 		return 0, err
 	}
+	want := b.targets[b.states[i]%len(b.targets)].letter
 	for {
 		if got, err := answerOf(ctx, b.ports[i]); err == nil && got == want || time.Since(began) > longestWait {
 			return time.Since(began), nil
 		}
-		if err := pause(ctx, time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, time.Millisecond); err != nil {
 			return 0, err
 		}
 	}

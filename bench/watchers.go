@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"argosy/e2e/stack"
+	"argosy/internal/backoff"
 )
 
 // serveWatchers starts a namerd, watchers of one namespace, and changes it.
@@ -82,7 +83,7 @@ func watchAndChange(ctx context.Context, s settings, st *stack.Stack, binary, wh
 	if err := a.await(ctx, 0); err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, 2*time.Second); err != nil {
+	if err := backoff.Sleep(ctx, 2*time.Second); err != nil {
 		return nil, err
 	}
 	after, err := memory(namerd.Pid())
@@ -103,7 +104,7 @@ func watchAndChange(ctx context.Context, s settings, st *stack.Stack, binary, wh
 			return nil, err
 		}
 		took = append(took, time.Since(began))
-		if err := pause(ctx, 500*time.Millisecond); err != nil {
+		if err := backoff.Sleep(ctx, 500*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}

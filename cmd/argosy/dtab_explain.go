@@ -18,6 +18,7 @@ func (c *dtabExplainCommand) Synopsis() string { return "Show why a name goes wh
 func (c *dtabExplainCommand) Help() string {
 	return strings.TrimSpace(`
 Usage: argosy dtab explain [options] NAME [NAMESPACE]
+       argosy dtab explain [options] -agent URL -connection ID
 
   Shows the whole delegation of a name as a tree: every entry that matches,
   with its number in the table; every rewrite; every concrete name with its
@@ -31,7 +32,9 @@ Usage: argosy dtab explain [options] NAME [NAMESPACE]
 Options:
 
   -dtab TEXT        Entries behind the table, for this question only.
-  -agent URL        Ask the agent with this admin endpoint instead.` + namerdFlags + `
+  -agent URL        Ask the agent with this admin endpoint instead.
+  -connection ID    Start from a live connection of the agent: where it went, and
+                    where its name goes now.` + namerdFlags + `
 
 Colours are only used on a terminal, and not where NO_COLOR is set.
 
@@ -46,9 +49,23 @@ func (c *dtabExplainCommand) Run(args []string) int {
 	f := c.namerdFlags("dtab explain")
 	text := f.String("dtab", "", "")
 	agent := f.String("agent", "", "")
+	connection := f.String("connection", "", "")
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
 		return code
+	}
+	in := input{}
+	var err error
+	if *text != "" {
+		if in, err = parseTable("-dtab", *text); err != nil {
+			return c.badTable(f, err)
+		}
+	}
+	if *connection != "" && (*agent == "" || len(rest) > 0) {
+		return c.usage("dtab explain: -connection goes with -agent, and without a name")
+	}
+	if *connection != "" {
+		return c.askAgent(f, *agent, "", *connection, in.table)
 	}
 	if len(rest) < 1 || len(rest) > 2 {
 		return c.usage("dtab explain: give a name such as /svc/redis, and perhaps a namespace")
@@ -57,34 +74,33 @@ func (c *dtabExplainCommand) Run(args []string) int {
 	if err != nil {
 		return c.badTable(f, fmt.Errorf("the name: %w", err))
 	}
-	in := input{}
-	if *text != "" {
-		if in, err = parseTable("-dtab", *text); err != nil {
-			return c.badTable(f, err)
-		}
-	}
 	ns := "default"
 	if len(rest) == 2 {
 		ns = rest[1]
 	}
-	if *agent == "" {
-		return c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
-			x, err := n.Explain(ctx, ns, name, in.table)
-			if err != nil {
-				return err
-			}
-			return c.show(f, x)
-		})
-	}
-	if len(rest) == 2 {
+	switch {
+	case *agent != "" && len(rest) == 2:
 		return c.usage("dtab explain: an agent has one table: give no namespace with -agent")
+	case *agent != "":
+		return c.askAgent(f, *agent, name.String(), "", in.table)
 	}
-	agents, err := fleet.New([]string{*agent})
+	return c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
+		x, err := n.Explain(ctx, ns, name, in.table)
+		if err != nil {
+			return err
+		}
+		return c.show(f, x)
+	})
+}
+
+// askAgent asks an agent for a name, or for the name of a connection.
+func (c *dtabExplainCommand) askAgent(f *namerdFlagSet, agent, name, connection string, local dtab.Dtab) int {
+	agents, err := fleet.New([]string{agent})
 	if err != nil {
 		return c.usage("dtab explain: %v", err)
 	}
 	defer agents.Close()
-	x, err := agents.Explain(context.Background(), name.String(), in.table.String())
+	x, err := agents.Explain(context.Background(), name, connection, local.String())
 	if err == nil {
 		err = c.show(f, x)
 	}

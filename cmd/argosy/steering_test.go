@@ -166,7 +166,7 @@ func (f *fleetOfOne) table(t *testing.T) string {
 	return e.Dtab.String()
 }
 
-var varying = regexp.MustCompile(`127\.0\.0\.1:\d+|since [0-9.]+[smhd]`)
+var varying = regexp.MustCompile(`127\.0\.0\.1:\d+|since <?[0-9]+[smhd]`)
 
 // constant replaces what differs from run to run.
 func constant(text string) string {
@@ -208,6 +208,16 @@ agent proxy, 1 connection open
     100%  /#/static/redis1  1 open
           ADDR  active    1 open
 `, ""},
+		{[]string{"-connection", "1", "-agent", agentURL}, 0, strings.Replace(tree, "\n", `
+connection 1 of listener redis, from ADDR, open since AGE, 1 bytes in, 1 out
+it went to ADDR of /#/static/redis1, at attempt 1
+`, 1) + `
+agent proxy, 1 connection open
+    100%  /#/static/redis1  1 open
+          ADDR  active    1 open
+`, ""},
+		{[]string{"-connection", "99", "-agent", agentURL}, 1, "", "argosy: agent at http://ADDR: connection: \"99\" is none that is open\n"},
+		{[]string{"-connection", "1"}, 2, "", "argosy: dtab explain: -connection goes with -agent, and without a name\n" + hintLine},
 		{[]string{"/svc/x", "-agent", agentURL, "-dtab", "/svc/x => /svc/dry | /svc/redis2"}, 0, `/svc/x in default, under 4 entries
 
 /svc/x  first of 3
@@ -471,4 +481,6 @@ func mustParse(t *testing.T, text string) dtab.Dtab {
 	return d
 }
 
-func newMemory(tables map[string]dtab.Dtab) *store.Memory { return store.NewMemory(tables, store.Limits{}) }
+func newMemory(tables map[string]dtab.Dtab) *store.Memory {
+	return store.NewMemory(tables, store.Limits{})
+}

@@ -50,8 +50,34 @@ type Seats struct {
 
 // site is a datacenter that members ask.
 type site struct {
-	plain   chan struct{} // a token for each plain request under way
-	members int
+	plain    chan struct{} // a token for each plain request under way
+	members  int
+	failures int // since the last request that went well
+}
+
+// Where so many requests in a row fail, those without a seat try in turns, and so many of them in a second. The first
+// that goes well wakes the others.
+const (
+	manyFailures = 20
+	trialRate    = 16
+)
+
+// rest is how long a member without a seat leaves its datacenter alone.
+func (m *member) rest() time.Duration {
+	s := m.seats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.seated || m.site.failures < manyFailures {
+		return 0
+	}
+	return time.Duration(rand.Int64N(int64(m.site.members)*int64(time.Second)/trialRate + 1))
+}
+
+// failed notes that a request of m failed.
+func (m *member) failed() {
+	m.seats.mu.Lock()
+	defer m.seats.mu.Unlock()
+	m.site.failures++
 }
 
 // NewSeats makes seats at the Consul of client. limit says how many there are, now and later; nil: DefaultSeats.
@@ -134,18 +160,14 @@ func (m *member) turn(ctx context.Context, blockable bool) (blockq.Turn, error) 
 	if blockable && m.sit() {
 		return blockq.Turn{Wait: m.seats.wait()}, nil
 	}
+	pause := m.rest()
 	if blockable {
-		timer := time.NewTimer(m.next())
-		defer timer.Stop()
-		select {
-		case <-m.granted:
-			return blockq.Turn{Wait: m.seats.wait()}, nil
-		case <-m.woken:
-		case <-timer.C:
-		case <-ctx.Done():
-			return blockq.Turn{}, ctx.Err()
-		}
-		if m.getUp() {
+		pause = m.next()
+	}
+	if blockable || pause > 0 {
+		if granted, err := m.await(ctx, pause); err != nil {
+			return blockq.Turn{}, err
+		} else if granted && blockable {
 			return blockq.Turn{Wait: m.seats.wait()}, nil
 		}
 	}
@@ -155,6 +177,21 @@ func (m *member) turn(ctx context.Context, blockable bool) (blockq.Turn, error) 
 		return blockq.Turn{}, ctx.Err()
 	}
 	return blockq.Turn{Done: func() { <-m.site.plain }}, nil
+}
+
+// await waits for some time, or until m is woken, or granted a seat.
+func (m *member) await(ctx context.Context, pause time.Duration) (granted bool, err error) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-m.granted:
+		return true, nil
+	case <-m.woken:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return m.getUp(), nil
 }
 
 // sit takes a seat, or keeps the one that m has, or makes m wait.
@@ -303,4 +340,8 @@ func (m *member) heard(entries []*api.ServiceEntry, changed bool) {
 		}
 	}
 	m.asked, m.nodes, m.exists = now, nodes, m.exists || len(entries) > 0
+	if m.site.failures >= manyFailures {
+		s.wakeAll(m.datacenter, func(*member) bool { return true })
+	}
+	m.site.failures = 0
 }

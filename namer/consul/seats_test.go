@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,6 +239,64 @@ func TestSitesAreApart(t *testing.T) {
 			t.Error(err)
 		} else {
 			turn.Done()
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+// While a datacenter cannot be asked, very many watches do not all try all the time; and when it can, all do at once.
+func TestManyWatchesOfADeadConsul(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const many = 1000
+		c := newCrowd(2)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		var dead atomic.Bool
+		dead.Store(true)
+		var asked, known atomic.Int64
+		for range many {
+			wg.Go(func() {
+				m := c.seats.join("", "x")
+				defer m.leave()
+				for first := true; ctx.Err() == nil; {
+					turn, err := m.turn(ctx, !first)
+					if err != nil {
+						return
+					}
+					asked.Add(1)
+					if turn.Wait > 0 {
+						<-ctx.Done()
+					} else {
+						time.Sleep(time.Millisecond)
+					}
+					if turn.Done != nil {
+						turn.Done()
+					}
+					if dead.Load() {
+						m.failed()
+						time.Sleep(5 * time.Second) // as the loop does
+						continue
+					}
+					if first {
+						known.Add(1)
+					}
+					first = false
+					m.heard(nil, false)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		before := asked.Load()
+		time.Sleep(time.Minute)
+		if n := asked.Load() - before; n < 10*60 || n > 3*trialRate*60 {
+			t.Errorf("%d requests in a minute", n)
+		}
+		dead.Store(false)
+		time.Sleep(6 * time.Second)
+		if n := known.Load(); n != many {
+			t.Errorf("%d of %d know when it is back", n, many)
 		}
 		cancel()
 		wg.Wait()

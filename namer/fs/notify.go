@@ -156,12 +156,14 @@ func (a *alarm) move(places []place) (fresh, blind bool) {
 	blind = len(places) == 0
 	for _, path := range add {
 		err := n.queue.Add(path)
+		if err != nil {
+			n.mu.Lock()
+			n.dirs[path].watched = false
+			n.mu.Unlock()
+		}
 		switch {
 		case err == nil:
 			fresh = true
-			n.mu.Lock()
-			n.dirs[path].watched = true
-			n.mu.Unlock()
 		case errors.Is(err, iofs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 			blind = blind || path == places[0].dir
 		default:
@@ -172,8 +174,8 @@ func (a *alarm) move(places []place) (fresh, blind bool) {
 	return fresh, blind
 }
 
-// register notes the places, and returns the folders that have come to be of interest, or still are and are not
-// watched, and those that have ceased to be.
+// register notes the places, and returns the folders that are of interest and not watched yet, and those that have
+// ceased to be of interest.
 func (a *alarm) register(places []place) (add, remove []string) {
 	n := a.notifier
 	n.mu.Lock()
@@ -191,6 +193,7 @@ func (a *alarm) register(places []place) (add, remove []string) {
 		}
 		d.names[p.name][a] = struct{}{}
 		if !d.watched {
+			d.watched = true // already now, so that an event that comes while it is added undoes it
 			add = append(add, p.dir)
 		}
 	}

@@ -1,10 +1,12 @@
 package mesh
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +14,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"argosy/dtab"
 	"argosy/namerd/mesh/meshpb"
+	"argosy/namerd/store"
 )
 
 // metric sums the samples of a metric, by the labels that they have.
@@ -72,9 +76,22 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// counted is a store that tells how many are watching it.
+type counted struct {
+	*store.Memory
+	watching *atomic.Int64
+}
+
+func (c counted) Observe(ctx context.Context, ns string, publish func(store.Observation)) {
+	c.watching.Add(1)
+	defer c.watching.Add(-1)
+	c.Memory.Observe(ctx, ns, publish)
+}
+
 // A thousand streams that come and go leave nothing, however they end.
 func TestStreamsLeaveNothing(t *testing.T) {
-	r := newRig(t, "/svc => /#/m")
+	tables := counted{store.NewMemory(map[string]dtab.Dtab{"default": parseTable(t, "/svc => /#/m")}), new(atomic.Int64)}
+	r := newRigOn(t, tables, defaultLimits())
 	r.namer.SetEndpoints("a", "127.0.0.1:1")
 	bind, addr := wire(t, bindReq(t, "/default", "/svc/a", "/x => /y")), wire(t, replicasReq("/#/m/a"))
 	table := wire(t, &meshpb.DtabReq{Root: path("/default")})
@@ -109,7 +126,7 @@ func TestStreamsLeaveNothing(t *testing.T) {
 	open(l, 500)
 	l.close() // all at once
 	within(t, "no stream is open", func() bool { return gauge(t, r, "argosy_namerd_mesh_streams") == 0 })
-	within(t, "nothing is watched", func() bool { return len(r.namer.Watching()) == 0 })
+	within(t, "nothing is watched", func() bool { return len(r.namer.Watching()) == 0 && tables.watching.Load() == 0 })
 	within(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
 }
 
