@@ -70,7 +70,7 @@ var rules = []struct {
 	}},
 	{"Nomad's client stays with those who speak to Nomad", func(from, to string) bool {
 		return below(to, "github.com/hashicorp/nomad") && !belowAny(from, "argosy/namer/nomad",
-			"argosy/scheduler/target/nomad", "argosy/scheduler/policies", "argosy/e2e", "argosy/demo/nomad")
+			"argosy/internal/nomadclient", "argosy/scheduler/target/nomad", "argosy/scheduler/policies", "argosy/e2e", "argosy/demo/nomad")
 	}},
 	{"the servers themselves are tools, never libraries", func(from, to string) bool {
 		return below(to, "github.com/hashicorp/consul") && !below(to, "github.com/hashicorp/consul/api") ||
