@@ -32,7 +32,7 @@ func TestManyStreams(t *testing.T) {
 	}
 	before := used()
 	var binds, addrs []*call
-	bind, addr := wire(t, bindReq(t, "/default", "/svc/a", "")), wire(t, replicasReq("/#/m/a"))
+	bind, addr := encoded(t, bindReq(t, "/default", "/svc/a", "")), encoded(t, replicasReq("/#/m/a"))
 	for range 10 {
 		l := dialLinkerd(t, r.address)
 		for range n / 20 {
