@@ -190,7 +190,7 @@ func TestDelegationErrors(t *testing.T) {
 // What is not known in time is shown so; the rest of the delegation is there.
 func TestDelegationOfWhatIsNotKnown(t *testing.T) {
 	limits := defaultLimits()
-	limits.delegate = 100 * time.Millisecond
+	limits.delegate = time.Second
 	r := newLimitedRig(t, "/x => /#/m/silent | /#/m/a", limits)
 	r.namer.SetEndpoints("a")
 	l := dialLinkerd(t, r.address)

@@ -209,7 +209,7 @@ func TestSlowReader(t *testing.T) {
 // When the server stops, streams end with a status that says so, and a connection that does not follow is cut.
 func TestStop(t *testing.T) {
 	limits := defaultLimits()
-	limits.grace = 100 * time.Millisecond
+	limits.grace = 2 * time.Second
 	r := newLimitedRig(t, "/svc => /#/m", limits)
 	l := dialLinkerd(t, r.address)
 	stream := l.send("Delegator/StreamDtab", encoded(t, &meshpb.DtabReq{Root: path("/default")}))
