@@ -97,7 +97,6 @@ func newServer(o Options, limits limits) *Server {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(setupTimeout),
-		grpc.SharedWriteBuffer(true), // most connections are silent most of the time
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.pingAfter, Timeout: limits.pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: fastestPings, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
