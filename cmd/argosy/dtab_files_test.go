@@ -279,8 +279,10 @@ func TestNamerctlFile(t *testing.T) {
 		}
 		t.Setenv("NAMERCTL_BASE_URL", "")
 	}
+	other := writeFile(t, "other.yaml", "base-url: "+url+"\n")
 	dir := t.TempDir()
 	t.Chdir(dir)
+	step{args: "dtab|list|-json|--config|" + other, out: "[]\n"}.check(t)
 	if err := os.WriteFile(".namerctl.yaml", []byte("\tx"), 0o600); err != nil {
 		t.Fatal(err)
 	}

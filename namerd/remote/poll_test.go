@@ -1,13 +1,12 @@
 package remote
 
 import (
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"encoding/pem"
 
 	"argosy/namer"
 )
@@ -106,6 +105,7 @@ func TestTLS(t *testing.T) {
 	if got := s.asked("GET /api/1/bind"); got[0] != "GET /api/1/bind/default?path=%2Fsvc%2Fa&watch=1&dtab= Bearer very-secret" {
 		t.Errorf("asks %q", got[0])
 	}
+	s.stream("addr", "/#/fs/redis")
 	// A server that is not trusted gets nothing, the token least of all.
 	asked := len(s.asked(""))
 	r := open(t, s, Options{TokenFile: token, Mode: Stream}).Bind(t.Context(), path("/svc/a"))
