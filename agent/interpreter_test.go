@@ -86,18 +86,5 @@ func TestRemoteInterpreter(t *testing.T) {
 		t.Errorf("routes: %+v %s", i, body)
 	}
 
-	// A reload of something else keeps the streams.
-	if err := p.agent.Reload(edited(cfg, func(c *config.Config) { c.Listeners[0].MaxConnections = 1000 })); err != nil {
-		t.Fatal(err)
-	}
-	h.CloseClientConnections()
-	h.Listener.Close()
-	for range 5 {
-		if _, who := p.dial("redis"); who != "two" {
-			t.Errorf("without namerd %s answers", who)
-		}
-	}
-	if code, body := p.get("/health"); code != 200 {
-		t.Errorf("health without namerd: %s", body)
-	}
+	staysWithout(t, p, cfg, h, "two")
 }
