@@ -199,6 +199,9 @@ func (s *Server) Handler() http.Handler {
 		case strings.HasPrefix(path, delegatePath):
 			s.delegate(w, r, strings.TrimPrefix(path, delegatePath))
 			return "delegate"
+		case strings.HasPrefix(path, explainPath):
+			s.nameRoute(w, r, strings.TrimPrefix(path, explainPath), true, s.explainName)
+			return "explain"
 		case path == boundNamesPath:
 			s.boundNames(w, r)
 			return "bound-names"

@@ -36,7 +36,9 @@ func TestWatchBind(t *testing.T) {
 
 	// Addresses alone are no change; but who comes later gets those of then.
 	w.namer.SetEndpoints("bar", "127.0.0.1:3")
-	await(t, func() bool { return strings.Contains(bodyOf(t, w.address, "/api/1/bind/default?path=/foo"), `"port":3`) })
+	await(t, func() bool {
+		return strings.Contains(bodyOf(t, w.address, "/api/1/bind/default?path=/foo"), `"port":3`)
+	})
 	first.silent()
 	late := open(t, w.address, target)
 	late.next(leaf(set("127.0.0.1:3"), "/#/io.l5d.namer/bar", "/"))
@@ -256,7 +258,9 @@ func TestReadersShareABinding(t *testing.T) {
 	}
 	await(t, func() bool { return len(w.namer.Watching()) == 0 })
 	if body := bodyOf(t, w.address, "/metrics"); !strings.Contains(body, `argosy_namerd_watchers{route="bind"} 0`) {
-		await(t, func() bool { return strings.Contains(bodyOf(t, w.address, "/metrics"), `argosy_namerd_watchers{route="bind"} 0`) })
+		await(t, func() bool {
+			return strings.Contains(bodyOf(t, w.address, "/metrics"), `argosy_namerd_watchers{route="bind"} 0`)
+		})
 	}
 }
 

@@ -72,7 +72,9 @@ func TestNames(t *testing.T) {
 		{Addr: "10.0.0.1:8080", Weight: 2, Meta: map[string]string{"node": "n1"}}, {Addr: "/run/x.sock", Weight: 1}}})
 	fooLeaf, barLeaf := leaf(set("127.0.0.1:1"), "/#/io.l5d.namer/foo", "/"), leaf(set("127.0.0.1:2"), "/#/io.l5d.namer/bar", "/")
 	const rich = `{"type":"bound","addrs":[{"ip":"10.0.0.1","port":8080,"meta":{"endpoint_addr_weight":2.0,"nodeName":"n1"}}],"meta":{"authority":"acme.co"}}`
-	weighed := func(addr, weight string) string { return strings.TrimSuffix(addr, "{}}") + `{"namer_nametree_weight":` + weight + `}}` }
+	weighed := func(addr, weight string) string {
+		return strings.TrimSuffix(addr, "{}}") + `{"namer_nametree_weight":` + weight + `}}`
+	}
 	const invalid = `Invalid path: invalid / '/' expected but 'i' found at '[i]nvalid'`
 	const absent = "Invalid path: the parameter is missing"
 	const deep = "Max recursion level: 100 reached in Namer lookup"

@@ -180,3 +180,19 @@ func TestStreamOfManyHours(t *testing.T) {
 		}
 	})
 }
+
+// TestStreamWithBody: what asks for a stream and has a body is not waited for for ever either.
+func TestStreamWithBody(t *testing.T) {
+	inMemory(t, func(_ *store.Memory, _ *manual.Namer, dial func() net.Conn) {
+		for body, want := range map[string]string{"0123456789": "200", "half": "400"} {
+			conn := dial()
+			begun := time.Now()
+			fmt.Fprintf(conn, "POST /api/1/bind/default?path=/x&watch=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n%s", body)
+			line, err := bufio.NewReader(conn).ReadString('\n')
+			if err != nil || !strings.Contains(line, want) || time.Since(begun) > bodyTimeout {
+				t.Errorf("%q: %s after %v, %v", body, line, time.Since(begun), err)
+			}
+			conn.Close()
+		}
+	})
+}

@@ -206,13 +206,19 @@ func TestStreamsLeaveNothing(t *testing.T) {
 			must(t, err)
 			targets := []string{"dtabs?", "dtabs/default?", "dtabs/none?", "bind/default?path=/svc/x", "bind/default?path=/%23/m/pending" + strconv.Itoa(i), "resolve/default?path=/svc",
 				"addr/default?path=/%23/m/" + strconv.Itoa(i%120), "bound-names?", "bind/default?path=/x&dtab=/x=>/" + strconv.Itoa(i)}
-			fmt.Fprintf(conn, "GET /api/1/%s&watch=true HTTP/1.1\r\nHost: namerd\r\n\r\n", targets[i%len(targets)])
+			head := "GET /api/1/%s&watch=true HTTP/1.1\r\nHost: namerd\r\n\r\n"
+			if i%5 == 0 {
+				head = "POST /api/1/%s&watch=true HTTP/1.1\r\nHost: namerd\r\nContent-Length: 10\r\n\r\nhalf" // the rest never comes
+			}
+			fmt.Fprintf(conn, head, targets[i%len(targets)])
 			conns = append(conns, conn)
 		}
 		for i, c := range conns {
 			switch i % 4 {
 			case 0:
-				_, _ = c.Read(make([]byte, 100))
+				if i%5 != 0 {
+					_, _ = c.Read(make([]byte, 100))
+				}
 			case 1:
 				must(t, c.(*net.TCPConn).SetLinger(0)) // a reset
 			case 2:

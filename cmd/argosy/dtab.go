@@ -28,18 +28,21 @@ const dtabTimeout = 30 * time.Second
 // dtabCommands are the commands below dtab; dtabAliases the other names that namerctl has for them.
 func dtabCommands(m *meta) map[string]cli.Command {
 	return map[string]cli.Command{
-		"dtab":        &dtabCommand{m},
-		"dtab list":   &dtabListCommand{m},
-		"dtab get":    &dtabGetCommand{m},
-		"dtab create": &dtabCreateCommand{m},
-		"dtab update": &dtabUpdateCommand{m},
-		"dtab delete": &dtabDeleteCommand{m},
-		"dtab ls":     &dtabListCommand{m},
-		"dtab cat":    &dtabGetCommand{m},
-		"dtab new":    &dtabCreateCommand{m},
-		"dtab up":     &dtabUpdateCommand{m},
-		"dtab del":    &dtabDeleteCommand{m},
-		"dtab rm":     &dtabDeleteCommand{m},
+		"dtab":         &dtabCommand{m},
+		"dtab list":    &dtabListCommand{m},
+		"dtab get":     &dtabGetCommand{m},
+		"dtab create":  &dtabCreateCommand{m},
+		"dtab update":  &dtabUpdateCommand{m},
+		"dtab delete":  &dtabDeleteCommand{m},
+		"dtab explain": &dtabExplainCommand{m},
+		"dtab plan":    &dtabPlanCommand{m},
+		"dtab shift":   &dtabShiftCommand{m},
+		"dtab ls":      &dtabListCommand{m},
+		"dtab cat":     &dtabGetCommand{m},
+		"dtab new":     &dtabCreateCommand{m},
+		"dtab up":      &dtabUpdateCommand{m},
+		"dtab del":     &dtabDeleteCommand{m},
+		"dtab rm":      &dtabDeleteCommand{m},
 	}
 }
 
@@ -48,7 +51,7 @@ var dtabAliases = []string{"dtab ls", "dtab cat", "dtab new", "dtab up", "dtab d
 type dtabCommand struct{ *meta }
 
 func (c *dtabCommand) Synopsis() string {
-	return "Read, change, check and compare tables"
+	return "Read, change, check, compare, explain and plan tables"
 }
 
 // Run is called where no command below dtab was named.
@@ -92,6 +95,7 @@ const namerdFlags = `
   -ca-file FILE     CA certificates (PEM) to check namerd's certificate with.
   -cert-file FILE   Certificate (PEM) to show to namerd; with -key-file.
   -key-file FILE    Private key (PEM) of the certificate.
+  -message TEXT     Why something is changed, for the history.
   -json             Print JSON.`
 
 // namerdFlagSet are the flags of every dtab command.
@@ -99,6 +103,7 @@ type namerdFlagSet struct {
 	*flag.FlagSet
 	addr, config, tokenFile   string
 	caFile, certFile, keyFile string
+	message                   string
 	json                      bool
 }
 
@@ -111,6 +116,7 @@ func (m *meta) namerdFlags(name string) *namerdFlagSet {
 	f.StringVar(&f.caFile, "ca-file", os.Getenv("ARGOSY_NAMERD_CACERT"), "")
 	f.StringVar(&f.certFile, "cert-file", os.Getenv("ARGOSY_NAMERD_CLIENT_CERT"), "")
 	f.StringVar(&f.keyFile, "key-file", os.Getenv("ARGOSY_NAMERD_CLIENT_KEY"), "")
+	f.StringVar(&f.message, "message", "", "")
 	f.BoolVar(&f.json, "json", false, "")
 	return f
 }
@@ -132,7 +138,7 @@ func (f *namerdFlagSet) client() (*client.Client, error) {
 	if addr == "" {
 		addr = defaultNamerd
 	}
-	o := client.Options{TokenFile: f.tokenFile, CAFile: f.caFile, CertFile: f.certFile, KeyFile: f.keyFile, From: changer()}
+	o := client.Options{TokenFile: f.tokenFile, CAFile: f.caFile, CertFile: f.certFile, KeyFile: f.keyFile, From: changer(), Message: f.message}
 	if o.TokenFile == "" { // the flag goes before both
 		o.Token = settings.NewSecret(os.Getenv("ARGOSY_NAMERD_TOKEN"))
 		o.TokenFile = os.Getenv("ARGOSY_NAMERD_TOKEN_FILE")

