@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -84,6 +85,20 @@ func TestRemoteInterpreter(t *testing.T) {
 	want := fmt.Sprintf("{%s default auto true 2 }", h.URL)
 	if i := routes.Interpreter; i == nil || fmt.Sprint(*i) != want || routes.Destinations[0].Tree != "/#/fs/two" {
 		t.Errorf("routes: %+v %s", i, body)
+	}
+
+	// How a name comes about, and what another table would make of it, only the namerd knows.
+	elsewhere := "names are bound by the namerd at " + h.URL + ", namespace default: it can tell why"
+	if code, body := p.get("/v1/explain?name=/svc/redis"); code != 200 || !strings.Contains(body, elsewhere) || !strings.Contains(body, two.addr) {
+		t.Errorf("explain: %d %s", code, body)
+	}
+	answer, err := http.Post("http://"+p.agent.AdminAddress()+"/v1/plan", "application/dtab", strings.NewReader("/svc => /#/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if b, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != 200 || !strings.Contains(string(b), elsewhere) {
+		t.Errorf("plan: %d %s %v", answer.StatusCode, b, err)
 	}
 
 	staysWithout(t, p, cfg, h, "two")
