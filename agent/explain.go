@@ -65,6 +65,11 @@ func refuse(w http.ResponseWriter, status int, err error) {
 
 func (a *Agent) explain(ctx context.Context, name dtab.Path, request dtab.Dtab) *explanation.Explanation {
 	g := a.current.Load()
+	if c := g.config.Interpreter; c != nil {
+		e := explanation.Broken(name, errElsewhere(c), time.Now())
+		e.Namespace, e.Agent = c.Namespace, a.view(g, name)
+		return e
+	}
 	var e *explanation.Explanation
 	x, err := g.naming.interpreter.Under(g.naming.table, g.config.Dtab.Local.Concat(request)).Explain(ctx, name)
 	if err != nil {

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -86,18 +87,19 @@ func TestRemoteInterpreter(t *testing.T) {
 		t.Errorf("routes: %+v %s", i, body)
 	}
 
-	// A reload of something else keeps the streams.
-	if err := p.agent.Reload(edited(cfg, func(c *config.Config) { c.Listeners[0].MaxConnections = 1000 })); err != nil {
+	// How a name comes about, and what another table would make of it, only the namerd knows.
+	elsewhere := "names are bound by the namerd at " + h.URL + ", namespace default: it can tell why"
+	if code, body := p.get("/v1/explain?name=/svc/redis"); code != 200 || !strings.Contains(body, elsewhere) || !strings.Contains(body, two.addr) {
+		t.Errorf("explain: %d %s", code, body)
+	}
+	answer, err := http.Post("http://"+p.agent.AdminAddress()+"/v1/plan", "application/dtab", strings.NewReader("/svc => /#/x"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	h.CloseClientConnections()
-	h.Listener.Close()
-	for range 5 {
-		if _, who := p.dial("redis"); who != "two" {
-			t.Errorf("without namerd %s answers", who)
-		}
+	defer answer.Body.Close()
+	if b, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != 200 || !strings.Contains(string(b), elsewhere) {
+		t.Errorf("plan: %d %s %v", answer.StatusCode, b, err)
 	}
-	if code, body := p.get("/health"); code != 200 {
-		t.Errorf("health without namerd: %s", body)
-	}
+
+	staysWithout(t, p, cfg, h, "two")
 }

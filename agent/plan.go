@@ -74,6 +74,9 @@ func (a *Agent) plan(ctx context.Context, namespace string, table dtab.Dtab) pla
 	p := plan.Answer{Agent: g.config.Name, Names: []plan.Name{}}
 	d := g.config.Dtab
 	switch {
+	case g.config.Interpreter != nil:
+		p.Source, p.Namespace, p.Why = "interpreter", g.config.Interpreter.Namespace, errElsewhere(g.config.Interpreter).Error()
+		return p
 	case d.Consul != nil:
 		p.Source, p.Namespace = "consul", d.Namespace
 	case d.Namerd != nil:
