@@ -149,6 +149,7 @@ func (c *connection) info() ConnectionInfo {
 
 // RoutesInfo is what /v1/routes shows.
 type RoutesInfo struct {
+	Interpreter  *InterpreterInfo  `json:"interpreter,omitempty"` // set where a namerd binds the names
 	Listeners    []ListenerInfo    `json:"listeners"`
 	Destinations []DestinationInfo `json:"destinations"`
 }
@@ -177,7 +178,7 @@ type DestinationInfo struct {
 
 // routes lists all destinations, or only the one of that name.
 func (a *Agent) routes(name string) RoutesInfo {
-	info := RoutesInfo{Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
+	info := RoutesInfo{Interpreter: a.current.Load().interpreterInfo(), Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
 	for _, d := range a.names.all() {
 		if name != "" && d.name.String() != name {
 			continue

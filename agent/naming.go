@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,16 +15,15 @@ import (
 	"argosy/namer"
 	"argosy/namer/mounts"
 	"argosy/namerd/client"
+	"argosy/namerd/remote"
 	"argosy/namerd/store"
 	consulstore "argosy/namerd/store/consul"
 )
 
-// pendingLeg is how long an alternative whose state is unknown holds up the ones after it.
-const pendingLeg = 2 * time.Second
-
 // naming is the table with the namers: what turns names into endpoints.
 type naming struct {
 	interpreter *namer.Interpreter
+	remote      *remote.Interpreter // binds in place of all else, where the configuration says so
 	table       watch.Reader[namer.TableState]
 
 	observe func(ctx context.Context) // keeps the table up to date until ctx ends; nil where it is fixed
@@ -36,11 +34,16 @@ type naming struct {
 // sameNaming reports whether two configurations name alike.
 func sameNaming(a, b *config.Config) bool {
 	return reflect.DeepEqual(a.Dtab, b.Dtab) && reflect.DeepEqual(a.Namers, b.Namers) &&
-		reflect.DeepEqual(a.Consul, b.Consul)
+		reflect.DeepEqual(a.Consul, b.Consul) && reflect.DeepEqual(a.Interpreter, b.Interpreter)
 }
 
 func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) (*naming, error) {
 	n := &naming{}
+	if cfg.Interpreter != nil {
+		var err error
+		n.remote, err = openRemote(cfg.Interpreter, logger.Named("interpreter"), reg)
+		return n, err
+	}
 	mounted, err := mounts.Open(cfg.Namers, cfg.Consul, logger.Named("namer"), reg)
 	if err != nil {
 		return nil, err
@@ -50,7 +53,8 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 	}
 	n.interpreter = namer.NewInterpreter(namer.Options{
 		Dtab: n.table, Local: cfg.Dtab.Local, Mounts: mounted, Logger: logger.Named("namer"),
-		EmptyFallsThrough: true, PendingLegTimeout: pendingLeg,
+		EmptyFallsThrough: !cfg.Dtab.EmptyStops, PendingLegTimeout: cfg.Dtab.AlternativeTimeout,
+		MaxWatches: cfg.Dtab.MaxWatches, Registry: reg,
 	})
 	return n, nil
 }
@@ -113,6 +117,9 @@ func tableState(o store.Observation) namer.TableState {
 
 // start begins to follow the table.
 func (n *naming) start() {
+	if n.remote != nil {
+		n.remote.Start()
+	}
 	if n.observe == nil {
 		return
 	}
@@ -123,6 +130,10 @@ func (n *naming) start() {
 
 // stop ends everything and waits.
 func (n *naming) stop() {
+	if n.remote != nil {
+		n.remote.Close()
+		return
+	}
 	if n.cancel != nil {
 		n.cancel()
 	}
@@ -132,6 +143,9 @@ func (n *naming) stop() {
 
 // known reports whether the table has arrived, and why not.
 func (n *naming) known() (bool, error) {
+	if n.remote != nil {
+		return n.remote.Known()
+	}
 	t, _ := n.table.Load()
 	return t.Status == namer.OK, t.Err
 }

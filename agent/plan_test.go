@@ -13,7 +13,6 @@ import (
 	"argosy/dtab"
 	"argosy/internal/explanation"
 	"argosy/internal/plan"
-	"argosy/namer/consul"
 	"argosy/namer/mounts"
 	"argosy/namerd"
 	"argosy/namerd/store"
@@ -53,7 +52,7 @@ func TestPlan(t *testing.T) {
 	one, two := startBackend(t, "one"), startBackend(t, "two")
 	cfg := baseConfig(map[string][]string{"one": {one.addr}, "two": {two.addr, downAddress(t)}, "dry": {}})
 	cfg.Namers = append(cfg.Namers, mounts.Namer{ // for ever silent
-		Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/silent"), Consul: &consul.Options{}})
+		Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/silent"), Consul: &mounts.Consul{}})
 	cfg.Consul.Address = "http://" + silentAddress(t)
 	const table = "/svc => /#/static ; /svc/redis => /svc/one ; /svc/off => !"
 	withNamerd(t, cfg, table)

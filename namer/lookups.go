@@ -19,6 +19,7 @@ type lookup struct {
 	cell   *watch.Cell[stamped]
 	ctx    context.Context // of the watch
 	cancel context.CancelFunc
+	peeked chan struct{} // closed when what the namer knows at once is in the cell
 
 	// Guarded by lookups.mu.
 	users  int
@@ -78,10 +79,15 @@ func lookupID(mount int, key dtab.Path) string { return strconv.Itoa(mount) + ke
 // *TooManyWatchesError. Guests come after others where there are not enough watches for all.
 func (s *lookups) acquire(id string, mount int, key dtab.Path, guest bool) (*lookup, error) {
 	l, fresh, err := s.use(id, guest)
-	if fresh {
+	switch {
+	case err != nil:
+		return nil, err
+	case fresh:
 		s.start(l, s.mounts[mount], key.Concat()) // a copy: the watch outlives the name that key is a part of
+	default:
+		<-l.peeked // or this name would be bound without a part that is known
 	}
-	return l, err
+	return l, nil
 }
 
 // use finds or makes the entry of a watch.
@@ -97,7 +103,7 @@ func (s *lookups) use(id string, guest bool) (l *lookup, fresh bool, err error) 
 			return nil, false, err
 		}
 		s.metrics.watches.Inc()
-		l, fresh = &lookup{id: id}, true
+		l, fresh = &lookup{id: id, peeked: make(chan struct{})}, true
 		l.ctx, l.cancel = context.WithCancel(s.ctx)
 		l.cell = watch.New(stamped{since: time.Now()}, func(a, b stamped) bool { return a.Answer.Equal(b.Answer) })
 		s.live[id] = l
@@ -151,6 +157,7 @@ func (s *lookups) start(l *lookup, m Mount, key dtab.Path) {
 			publish(a)
 		}
 	}
+	close(l.peeked)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -13,6 +13,7 @@ import (
 	"argosy/dtab"
 	"argosy/internal/watch"
 	"argosy/namer"
+	"argosy/namer/manual"
 )
 
 func TestWatchesAreCapped(t *testing.T) {
@@ -110,6 +111,44 @@ func TestConstantsAreNotWatched(t *testing.T) {
 		}
 		if n := watchesOf(t, reg); n != 0 {
 			t.Errorf("%v watches", n)
+		}
+	})
+}
+
+// slowPeeker takes its time to say what it knows at once.
+type slowPeeker struct {
+	*manual.Namer
+	peeking, go_ chan struct{}
+}
+
+func (n slowPeeker) Peek(prefix, key dtab.Path) (namer.Answer, bool) {
+	close(n.peeking)
+	<-n.go_
+	return n.Namer.Peek(prefix, key)
+}
+
+// Of two names that begin to need a service at the same time, the second must not be bound without what is known of it.
+func TestWhoComesSecondWaitsForThePeek(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := slowPeeker{manual.New(1), make(chan struct{}), make(chan struct{})}
+		n.SetEndpoints("a", "10.0.0.1:1")
+		r := newRig(t, "/svc => /#/slow", func(o *namer.Options) {
+			o.Mounts = []namer.Mount{{Prefix: dtab.MustParsePath("/#/slow"), Namer: n}}
+		})
+		got := make(chan namer.Binding, 2)
+		bind := func() {
+			b, _ := r.bind("/svc/a").Load()
+			got <- b
+		}
+		go bind()
+		<-n.peeking
+		go bind()
+		synctest.Wait()
+		close(n.go_)
+		for range 2 {
+			if b := <-got; show(b) != "/#/slow/a[10.0.0.1:1]" {
+				t.Errorf("first bound to %s", show(b))
+			}
 		}
 	})
 }

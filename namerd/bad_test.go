@@ -133,7 +133,7 @@ func TestVeryManyEntries(t *testing.T) {
 		if len(body) > 100_000 {
 			t.Errorf("%s: an answer of %d bytes", test.name, len(body))
 		}
-		if took := time.Since(began); took > 20*time.Second {
+		if took := time.Since(began); took > 2*time.Minute {
 			t.Errorf("%s took %v", test.name, took)
 		}
 	}

@@ -85,9 +85,15 @@ func (c *namerdCommand) Run(args []string) int {
 		Logger: logger, Registerer: registry, ReadOnly: cfg.HTTP.ReadOnly, Names: naming,
 		Tokens: tokens(cfg.HTTP), Certificates: cfg.HTTP.TLS != nil && cfg.HTTP.TLS.Optional,
 	})
+	runMesh, err := openMesh(cfg.Mesh, naming, logger, registry)
+	if err != nil {
+		return c.fail(err)
+	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		ended := make(chan error, 1)
-		go func() { ended <- server.Run(ctx, listener) }()
+		go func() {
+			ended <- runAll(ctx, func(ctx context.Context) error { return server.Run(ctx, listener) }, runMesh)
+		}()
 		for {
 			select {
 			case err := <-ended:

@@ -14,6 +14,7 @@ type Config struct {
 	Log     settings.Log
 	Consul  settings.Consul
 	HTTP    HTTP
+	Mesh    *Mesh // nil: off
 	History store.Limits
 	Memory  *Memory // exactly one of Memory, KV and Files is set
 	KV      *KV
@@ -31,6 +32,8 @@ type rawConfig struct {
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
 	// The endpoint of the API.
 	HTTP *rawHTTP `hcl:"http,block"`
+	// The endpoint for Linkerd 1.x.
+	Mesh *rawMesh `hcl:"mesh,block"`
 	// How many earlier tables to remember.
 	History *rawHistory `hcl:"history,block"`
 	// Where the tables are kept. The label is `memory`, `consul` or `files`. Required.
@@ -61,6 +64,7 @@ func load(d *hclx.Decoder, raw *rawConfig, c *Config) {
 	c.Log = raw.Log.Settings(d)
 	c.Consul = raw.Consul.Settings(d)
 	c.HTTP = loadHTTP(d, raw.HTTP)
+	c.Mesh = loadMesh(d, raw.Mesh)
 	c.History = loadHistory(d, raw.History)
 	loadStores(d, raw.Stores, c)
 	c.Namers = mounts.Load(d, raw.Namers)

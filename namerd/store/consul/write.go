@@ -51,12 +51,16 @@ func (s *Store) Put(ctx context.Context, ns string, d dtab.Dtab) error {
 
 // Delete removes the namespace. Of several that delete it at the same moment, one does.
 func (s *Store) Delete(ctx context.Context, ns string) error {
-	return s.change(ctx, ns, store.ActionDelete, nil, func(current *api.KVPair) error {
+	err := s.change(ctx, ns, store.ActionDelete, nil, func(current *api.KVPair) error {
 		if current == nil {
 			return store.ErrMissing
 		}
 		return nil
 	})
+	if err == nil {
+		s.forget(ctx)
+	}
+	return err
 }
 
 // errStale: the table has changed since it was read.

@@ -306,3 +306,20 @@ func TestForgetsTheGone(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// File systems count time in steps: what was changed just before it was read may be changed again without a trace.
+func TestFreshStampsAreNotTrusted(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x")
+	must(t, os.WriteFile(path, nil, 0o600))
+	now := stat(path)
+	for age, want := range map[time.Duration]bool{0: false, time.Second: false, 3 * time.Second: true} {
+		p := &space{stamp: now, readAt: time.Now().Add(age)}
+		if got := p.same(now); got != want {
+			t.Errorf("read %v after the change: trusted %v", age, got)
+		}
+	}
+	if p := (&space{}); !p.same(stamp{}) {
+		t.Error("what is not there is something else")
+	}
+}
