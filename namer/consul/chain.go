@@ -120,9 +120,7 @@ func (c *compiler) follow(ctx context.Context, r request, query blockq.Query[*pl
 	late := time.AfterFunc(patience, c.late)
 	defer late.Stop()
 	defer c.end()
-	o := c.namer.query
-	o.Turn = m.turn
-	blockq.Run(ctx, o, func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
+	blockq.Run(ctx, c.namer.loop(m), func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
 		c.namer.prepare(q, r.datacenter)
 		return query(q)
 	}, func(p *plan, _ *api.QueryMeta, err error) {
