@@ -67,7 +67,9 @@ func (a *Agent) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.deps.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /health", a.serveHealth)
 	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.connections()) })
-	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.routes()) })
+	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusOK, a.routes(r.URL.Query().Get("name")))
+	})
 	mux.HandleFunc("GET /v1/explain", a.serveExplain)
 	mux.HandleFunc("POST /v1/plan", a.servePlan)
 	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
@@ -174,9 +176,13 @@ type DestinationInfo struct {
 	Clusters []balance.ClusterInfo `json:"clusters"`
 }
 
-func (a *Agent) routes() RoutesInfo {
+// routes lists all destinations, or only the one of that name.
+func (a *Agent) routes(name string) RoutesInfo {
 	info := RoutesInfo{Interpreter: a.current.Load().interpreterInfo(), Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
 	for _, d := range a.names.all() {
+		if name != "" && d.name.String() != name {
+			continue
+		}
 		b := d.binding.Value()
 		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Refused: d.refused.Load(), Clusters: d.balancer.State()}
 		if b.Err != nil {

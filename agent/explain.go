@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"argosy/dtab"
@@ -15,10 +16,19 @@ import (
 const explainTimeout = 3 * time.Second
 
 // serveExplain answers /v1/explain?name=&dtab= with an explanation.Explanation: how this agent delegates a name now, and
-// what it does with it. Entries of dtab stand behind all others, for this answer only.
+// what it does with it. Entries of dtab stand behind all others, for this answer only. In place of a name there can be
+// the id of a live connection: then the name is that connection's.
 func (a *Agent) serveExplain(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	name, err := dtab.ParsePath(q.Get("name"))
+	var live *explanation.Connection
+	text := q.Get("name")
+	if id := q.Get("connection"); id != "" {
+		if live, text = a.liveConnection(id); live == nil {
+			refuse(w, http.StatusNotFound, fmt.Errorf("connection: %q is none that is open", id))
+			return
+		}
+	}
+	name, err := dtab.ParsePath(text)
 	if err != nil {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("name: %w", err))
 		return
@@ -30,7 +40,22 @@ func (a *Agent) serveExplain(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), explainTimeout)
 	defer cancel()
-	answer(w, http.StatusOK, a.explain(ctx, name, request))
+	x := a.explain(ctx, name, request)
+	x.Connection = live
+	answer(w, http.StatusOK, x)
+}
+
+// liveConnection finds a connection that has a name.
+func (a *Agent) liveConnection(id string) (c *explanation.Connection, name string) {
+	for _, l := range a.census.all() {
+		if i := l.info(); strconv.FormatUint(i.ID, 10) == id && i.Name != "" {
+			return &explanation.Connection{
+				ID: i.ID, Listener: i.Listener, Client: i.Client, Phase: i.Phase, Opened: i.Opened, Cluster: i.Cluster,
+				Endpoint: i.Endpoint, Draining: i.Draining, Attempts: i.Attempts, In: i.In, Out: i.Out,
+			}, i.Name
+		}
+	}
+	return nil, ""
 }
 
 // refuse answers a wrong request.

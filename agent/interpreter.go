@@ -11,7 +11,8 @@ import (
 // openRemote makes the interpreter that a namerd does the work of.
 func openRemote(c *config.Interpreter, logger hclog.Logger, reg prometheus.Registerer) (*remote.Interpreter, error) {
 	return remote.New(remote.Options{
-		Address: c.Address, Namespace: c.Namespace, Local: c.Local, TokenFile: c.TokenFile, CAFile: c.CAFile,
+		Address: c.Address, Namespace: c.Namespace, Local: c.Local, TokenFile: c.TokenFile,
+		CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile,
 		Mode: remote.Mode(c.Mode), PollInterval: c.PollInterval, MaxStreams: c.MaxStreams,
 		Logger: logger, Registerer: reg,
 	})

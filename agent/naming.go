@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,9 +19,6 @@ import (
 	"argosy/namerd/store"
 	consulstore "argosy/namerd/store/consul"
 )
-
-// pendingLeg is how long an alternative whose state is unknown holds up the ones after it.
-const pendingLeg = 2 * time.Second
 
 // naming is the table with the namers: what turns names into endpoints.
 type naming struct {
@@ -57,7 +53,8 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 	}
 	n.interpreter = namer.NewInterpreter(namer.Options{
 		Dtab: n.table, Local: cfg.Dtab.Local, Mounts: mounted, Logger: logger.Named("namer"),
-		EmptyFallsThrough: true, PendingLegTimeout: pendingLeg,
+		EmptyFallsThrough: !cfg.Dtab.EmptyStops, PendingLegTimeout: cfg.Dtab.AlternativeTimeout,
+		MaxWatches: cfg.Dtab.MaxWatches, Registry: reg,
 	})
 	return n, nil
 }

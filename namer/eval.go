@@ -178,10 +178,15 @@ func (e *evaluation) tooSlow(since time.Time) bool {
 	if !e.now.Before(end) {
 		return true
 	}
-	if e.wake.IsZero() || end.Before(e.wake) {
-		e.wake = end
-	}
+	e.lookAgain(end)
 	return false
+}
+
+// lookAgain sees to it that the next evaluation is no later than that.
+func (e *evaluation) lookAgain(at time.Time) {
+	if e.wake.IsZero() || at.Before(e.wake) {
+		e.wake = at
+	}
 }
 
 // isDry reports whether a bound tree has no endpoint, and nobody has asked for that with a $.

@@ -86,7 +86,7 @@ func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
-	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree}}
+	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree, guest: true}}
 	defer func() { x.keep(nil) }()
 	for {
 		explanation, err := x.explain(ctx)
@@ -182,14 +182,14 @@ func (x *explainer) leaf(s Step, end found) (Step, outcome) {
 
 // several explains an Alt or a Union: all children, then which of them count.
 func several[L any](x *explainer, t dtab.Tree[L], depth int, s Step, leaf func(L) (Step, outcome)) (Step, outcome) {
-	outcomes := make([]outcome, len(t.Branches))
-	s.Steps = make([]Step, len(t.Branches))
-	for i, b := range t.Branches {
-		s.Steps[i], outcomes[i] = x.told(explain(x, b.Tree, depth, Step{Path: s.Path, Entry: s.Entry}, leaf))
-		s.Steps[i].Weight = b.Weight
+	var outcomes []outcome
+	for _, b := range t.Branches {
+		child, o := x.told(explain(x, b.Tree, depth, Step{Path: s.Path, Entry: s.Entry}, leaf))
 		if x.eval.abort != nil {
 			return s, failed(x.eval.abort)
 		}
+		child.Weight = b.Weight
+		s.Steps, outcomes = append(s.Steps, child), append(outcomes, o)
 	}
 	if t.Kind == dtab.Union {
 		s.Kind = StepUnion
@@ -279,13 +279,13 @@ func (x *explainer) path(path dtab.Path, entry, depth int) (Step, outcome) {
 		s.Steps[0].Taken = true
 		return s, o
 	}
-	outcomes := make([]outcome, len(entries))
-	s.Steps = make([]Step, len(entries))
-	for i, n := range entries {
-		s.Steps[i], outcomes[i] = x.told(x.follow(n, path, depth+1))
+	var outcomes []outcome
+	for _, n := range entries {
+		child, o := x.told(x.follow(n, path, depth+1))
 		if x.eval.abort != nil {
 			return s, failed(x.eval.abort)
 		}
+		s.Steps, outcomes = append(s.Steps, child), append(outcomes, o)
 	}
 	return x.alternatives(s, outcomes)
 }

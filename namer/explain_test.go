@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"argosy/dtab"
 	"argosy/internal/watch"
 	"argosy/namer"
-	"argosy/namer/manual"
 	"argosy/namer/static"
 )
 
@@ -94,57 +92,4 @@ alt /w 100%
 		}
 		in.Close()
 	}
-}
-
-// A name that leads on and on, by depth or by width, ends in an error and not in hours.
-func TestExplainWithoutEnd(t *testing.T) {
-	t.Parallel()
-	for _, text := range []string{"/a => /a/x", "/a => /a/x & /a/y", "/a => /a/x | /a/y", "/ => /a & /b | /c & /d"} {
-		table, err := dtab.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := namer.NewInterpreter(namer.Options{Dtab: watch.Fixed(namer.TableState{Status: namer.OK, Dtab: table})})
-		begun := time.Now()
-		x, err := in.Explain(context.Background(), dtab.MustParsePath("/a"))
-		if err == nil && !strings.Contains(showExplanation(x), "Max recursion level") {
-			t.Errorf("%s: no error:\n%s", text, showExplanation(x))
-		}
-		if d := time.Since(begun); d > 5*time.Second {
-			t.Errorf("%s took %v", text, d)
-		}
-		in.Close()
-	}
-}
-
-// When the time is over, what is known is told, and the rest is waiting.
-func TestExplainInTime(t *testing.T) {
-	t.Parallel()
-	slow := manual.New(1)
-	slow.SetEndpoints("a", "10.0.0.1:1")
-	in := namer.NewInterpreter(namer.Options{Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/s"), Namer: slow}},
-		Dtab: watch.Fixed(namer.TableState{Status: namer.OK, Dtab: mustParseDtab(t, "/w => /#/s/a & /#/s/silent")})})
-	defer in.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	x, err := in.Explain(ctx, dtab.MustParsePath("/w"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = `union /w 100%
-  leaf /#/s/a [0 /w=>/#/s/a & /#/s/silent] 100%
-  waiting /#/s/silent [0 /w=>/#/s/a & /#/s/silent] (not known yet: its weight goes to the others)
-`
-	if got := showExplanation(x); got != want || !x.Waiting || x.Stored != 1 {
-		t.Errorf("got %v\n%s", x.Waiting, got)
-	}
-}
-
-func mustParseDtab(t *testing.T, text string) dtab.Dtab {
-	t.Helper()
-	d, err := dtab.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/dtab"
 	"argosy/internal/watch"
@@ -24,6 +25,11 @@ type Options struct {
 	Linger     time.Duration // how long a namer's watch outlives its last use; 0: 10s, negative: not at all
 	MaxDepth   int           // lookups on the way to one leaf; 0: 100
 	MaxLookups int           // what binding a name once may cost, in lookups; 0 or more than that: 10,000
+
+	// MaxWatches is how many names may be watched at the namers at a time; 0: 10,000. A name that needs more is Failed at
+	// once, with a *TooManyWatchesError, and bound when there is room.
+	MaxWatches int
+	Registry   prometheus.Registerer // for metrics of the watches; may be nil
 
 	// EmptyFallsThrough makes alternatives work when a service is known and has no endpoints: in "/a | /b", b is used
 	// while a has none. Linkerd does not do so.
@@ -44,6 +50,7 @@ const (
 	defaultLinger     = 10 * time.Second
 	defaultMaxDepth   = 100
 	defaultMaxLookups = 10_000 // below what one select can wait for
+	defaultMaxWatches = 10_000
 )
 
 // ErrClosed is the error of names bound after Close.
@@ -93,6 +100,9 @@ func NewInterpreter(opts Options) *Interpreter {
 	if opts.MaxLookups <= 0 || opts.MaxLookups > defaultMaxLookups {
 		opts.MaxLookups = defaultMaxLookups
 	}
+	if opts.MaxWatches <= 0 {
+		opts.MaxWatches = defaultMaxWatches
+	}
 	system := Mount{Prefix: dtab.Path{SystemPrefix}, Namer: System{Resolver: inet.Resolver{Lookup: opts.Lookup}}}
 	mounts := append(slices.Clone(opts.Mounts), system)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -102,7 +112,7 @@ func NewInterpreter(opts Options) *Interpreter {
 			emptyIsNeg: opts.EmptyFallsThrough, pendingLimit: opts.PendingLegTimeout,
 		},
 		mounts: mounts,
-		shared: newLookups(mounts, opts.Linger, opts.Logger),
+		shared: newLookups(mounts, opts),
 		ctx:    ctx, cancel: cancel,
 	}}
 }
@@ -122,15 +132,24 @@ func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[Bi
 	return in.BindTree(ctx, dtab.LeafOf(name.Concat()))
 }
 
+// BindGuest is Bind for a name that somebody outside has chosen: a part of the watches is not for such names.
+func (in *Interpreter) BindGuest(ctx context.Context, name dtab.Path) watch.Reader[Binding] {
+	return in.bind(ctx, dtab.LeafOf(name.Concat()), true)
+}
+
 // BindTree is Bind for a tree of names.
 func (in *Interpreter) BindTree(ctx context.Context, tree dtab.Tree[dtab.Path]) watch.Reader[Binding] {
+	return in.bind(ctx, tree, false)
+}
+
+func (in *Interpreter) bind(ctx context.Context, tree dtab.Tree[dtab.Path], guest bool) watch.Reader[Binding] {
 	if !in.join() {
 		return watch.Fixed(Binding{Status: Failed, Err: ErrClosed})
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(in.ctx, cancel)
 	b := &binder{
-		in: in, ctx: ctx, tree: tree,
+		in: in, ctx: ctx, tree: tree, guest: guest,
 		cell: watch.New(Binding{}, Binding.Equal),
 		held: make(map[string]*lookup),
 	}

@@ -2,6 +2,7 @@ package namer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 
 // Settle binds name once, and waits until nothing that the binding depends on is unknown any more: Bind may at first
 // show a union without a branch that is still Pending. When ctx ends before that, it is not settled, and the binding is
-// what Bind would show then.
+// what Bind would show then. It is a guest: names that carry connections go before it where watches are scarce.
 func (in *Interpreter) Settle(ctx context.Context, name dtab.Path) (b Binding, settled bool) {
 	if !in.join() {
 		return Binding{Status: Failed, Err: ErrClosed}, true
@@ -19,7 +20,7 @@ func (in *Interpreter) Settle(ctx context.Context, name dtab.Path) (b Binding, s
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
-	once := &binder{in: in, ctx: ctx, tree: dtab.LeafOf(name.Concat())}
+	once := &binder{in: in, ctx: ctx, tree: dtab.LeafOf(name.Concat()), guest: true}
 	defer func() { once.keep(nil) }()
 	for {
 		once.read.Reset()
@@ -41,7 +42,8 @@ func (in *Interpreter) Settle(ctx context.Context, name dtab.Path) (b Binding, s
 
 // known reports whether a binding will not change only because something becomes known.
 func (b Binding) known(used map[string]*lookup) bool {
-	if b.Status == Pending || slices.ContainsFunc(b.Clusters, func(c Cluster) bool { return c.Addr.Status == Pending }) {
+	var tooMany *TooManyWatchesError
+	if b.Status == Pending || errors.As(b.Err, &tooMany) || slices.ContainsFunc(b.Clusters, func(c Cluster) bool { return c.Addr.Status == Pending }) {
 		return false
 	}
 	for _, l := range used {

@@ -64,5 +64,10 @@ func (l layers) entry(i int) dtab.Dentry {
 	return l.stored.Dtab()[i]
 }
 
-// all is the whole table, in a copy.
-func (l layers) all() dtab.Dtab { return l.stored.Dtab().Concat(l.local.Dtab()) }
+// all is the whole table.
+func (l layers) all() dtab.Dtab {
+	if len(l.local.Dtab()) == 0 {
+		return l.stored.Dtab()
+	}
+	return l.stored.Dtab().Concat(l.local.Dtab())
+}

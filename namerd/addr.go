@@ -39,7 +39,7 @@ func (s *Server) replyAddr(ctx context.Context, w http.ResponseWriter, contentTy
 			return
 		}
 	}
-	notInTime(w, id, a.Err)
+	s.notInTime(w, id, a.Err)
 }
 
 // unbound is the reason why a name has no address set; nil where it has one, a failed one too.

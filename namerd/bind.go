@@ -101,11 +101,16 @@ func (s *Server) awaitBinding(ctx context.Context, w http.ResponseWriter, q name
 			return b, true
 		}
 	}
-	notInTime(w, q.path, b.Err)
+	s.notInTime(w, q.path, b.Err)
 	return b, false
 }
 
-func notInTime(w http.ResponseWriter, path dtab.Path, why error) {
+// notInTime answers a request whose waiting has ended.
+func (s *Server) notInTime(w http.ResponseWriter, path dtab.Path, why error) {
+	if s.stopping.Err() != nil {
+		replyText(w, http.StatusServiceUnavailable, "namerd is stopping")
+		return
+	}
 	text := fmt.Sprintf("%s is not known within %v", path, nameTimeout)
 	if why != nil {
 		text += ": " + why.Error()

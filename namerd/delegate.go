@@ -65,6 +65,11 @@ func (s *Server) delegateAny(w http.ResponseWriter, r *http.Request, p parameter
 		if !ok {
 			return
 		}
+		done, ok := s.takeTurn(r.Context(), w, len(body))
+		if !ok {
+			return
+		}
+		defer done()
 		q, err = readDelegation(body)
 	default:
 		w.Header().Set("Allow", "GET, POST")

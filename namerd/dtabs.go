@@ -12,8 +12,11 @@ import (
 	"argosy/namerd/store"
 )
 
-// maxBody is the largest body that is read, in bytes: about what Namerd takes.
-const maxBody = 5 << 20
+const (
+	maxBody    = 5 << 20   // bytes: the largest body that is read, about what Namerd takes
+	largeBody  = 256 << 10 // bytes: from here on bodies wait for each other
+	largeTurns = 2         // so many of them at a time
+)
 
 // list answers /api/1/dtabs, for every method as Namerd does.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
@@ -79,6 +82,11 @@ func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if !ok {
 		return
 	}
+	done, ok := s.takeTurn(ctx, w, len(body))
+	if !ok {
+		return
+	}
+	defer done()
 	table, err := decode(r, body)
 	switch {
 	case errors.Is(err, errNullEntry):
@@ -99,6 +107,11 @@ func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request
 	if !ok {
 		return
 	}
+	done, ok := s.takeTurn(ctx, w, len(body))
+	if !ok {
+		return
+	}
+	defer done()
 	table, err := decode(r, body)
 	var syntax *dtab.SyntaxError
 	switch {
@@ -165,6 +178,20 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	return body, err == nil
 }
 
+// takeTurn lets few large bodies become tables at a time, each of which may take a hundred times its size for a moment.
+func (s *Server) takeTurn(ctx context.Context, w http.ResponseWriter, size int) (done func(), ok bool) {
+	if size < largeBody {
+		return func() {}, true
+	}
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, true
+	case <-ctx.Done():
+		replyText(w, http.StatusServiceUnavailable, "too many large dtabs are being written")
+		return nil, false
+	}
+}
+
 // done answers a change.
 func (s *Server) done(w http.ResponseWriter, r *http.Request, ns, action string, table dtab.Dtab, err error) {
 	if err != nil {
@@ -188,6 +215,8 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, ns string, err e
 		w.WriteHeader(http.StatusConflict)
 	case errors.Is(err, store.ErrVersion):
 		w.WriteHeader(http.StatusPreconditionFailed)
+	case errors.Is(err, store.ErrLarge):
+		replyText(w, http.StatusRequestEntityTooLarge, err.Error())
 	case errors.Is(err, store.ErrReadOnly):
 		replyText(w, http.StatusForbidden, err.Error())
 	case errors.Is(err, store.ErrName):

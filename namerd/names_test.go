@@ -72,7 +72,9 @@ func TestNames(t *testing.T) {
 		{Addr: "10.0.0.1:8080", Weight: 2, Meta: map[string]string{"node": "n1"}}, {Addr: "/run/x.sock", Weight: 1}}})
 	fooLeaf, barLeaf := leaf(set("127.0.0.1:1"), "/#/io.l5d.namer/foo", "/"), leaf(set("127.0.0.1:2"), "/#/io.l5d.namer/bar", "/")
 	const rich = `{"type":"bound","addrs":[{"ip":"10.0.0.1","port":8080,"meta":{"endpoint_addr_weight":2.0,"nodeName":"n1"}}],"meta":{"authority":"acme.co"}}`
-	weighed := func(addr, weight string) string { return strings.TrimSuffix(addr, "{}}") + `{"namer_nametree_weight":` + weight + `}}` }
+	weighed := func(addr, weight string) string {
+		return strings.TrimSuffix(addr, "{}}") + `{"namer_nametree_weight":` + weight + `}}`
+	}
 	const invalid = `Invalid path: invalid / '/' expected but 'i' found at '[i]nvalid'`
 	const absent = "Invalid path: the parameter is missing"
 	const deep = "Max recursion level: 100 reached in Namer lookup"
@@ -241,7 +243,7 @@ func TestDelegatePost(t *testing.T) {
 		{"/api/1/delegate?path=/x", "X: y", `{"dtab":"","path":"/x"}`, 415, "a delegation is asked for with the Content-Type application/json"},
 		{"/api/1/bind/default?path=/bar", "Content-Type: application/x-www-form-urlencoded", `path=/foo&dtab=/foo%3D%3E!`, 200, `{"type":"fail"}` + "\n"},
 		{"/api/1/delegate/default", "Content-Type: application/x-www-form-urlencoded; charset=utf-8", `path=/nope`, 200, `{"type":"neg","path":"/nope"}`},
-		{"/api/1/bind/default", "Content-Type: application/x-www-form-urlencoded", "path=" + strings.Repeat("/x", 1<<20), 413, "a form has at most 1048576 bytes"},
+		{"/api/1/bind/default", "Content-Type: application/x-www-form-urlencoded", "path=" + strings.Repeat("/x", 1<<15), 413, "a form has at most 65536 bytes"},
 	} {
 		r, body := send(t, w.address, "POST", test.target, test.body, test.contentType)
 		if r.StatusCode != test.status || body != test.answer {

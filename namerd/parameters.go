@@ -10,8 +10,8 @@ import (
 	"argosy/dtab"
 )
 
-// maxForm is the largest form that is taken, in bytes. It holds a path and a dtab.
-const maxForm = 1 << 20
+// maxForm is the largest form that is taken, in bytes: as much as a query may have. Streams keep the table that is in it.
+const maxForm = 64 << 10
 
 // typeForm is a body that has parameters.
 const typeForm = "application/x-www-form-urlencoded"

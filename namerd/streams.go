@@ -100,8 +100,14 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, route, contentTyp
 }
 
 // stream sends the head at once, then all documents, until the reader goes away, takes none for too long, or the server
-// stops. An empty content type sends none.
+// stops. An empty content type sends none. A body is read first, as net/http does before it sends a head, but without a
+// limit to its patience.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, route, contentType string, all func(context.Context) iter.Seq[[]byte]) {
+	if r.ContentLength != 0 {
+		if _, ok := readBody(w, r); !ok {
+			return
+		}
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"argosy/dtab"
@@ -92,6 +93,7 @@ func setType(w http.ResponseWriter, contentType string) {
 
 func reply(w http.ResponseWriter, status int, contentType string, body []byte) {
 	setType(w, contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body))) // else a long one would be chunked
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a reader that has gone away needs no answer
 }

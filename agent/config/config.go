@@ -38,6 +38,11 @@ type Dtab struct {
 	Namerd    *DtabNamerd
 	Static    *dtab.Dtab
 	Local     dtab.Dtab // entries appended to the table, so they win
+
+	EmptyStops         bool          // an alternative without endpoints is used all the same
+	AlternativeTimeout time.Duration // how long one that is not known holds up the next; 0: for ever
+	MaxNames           int           // that clients choose, at a time; 0: 1000
+	MaxWatches         int           // at a time; 0: 10,000
 }
 
 // DtabConsul reads the table from Consul's KV store, in the layout of Namerd.
@@ -59,7 +64,9 @@ type Interpreter struct {
 	Namespace    string // "default" unless set
 	Local        dtab.Dtab
 	TokenFile    string
-	CAFile       string        // the system's roots unless set
+	CAFile       string // the system's roots unless set
+	CertFile     string
+	KeyFile      string
 	Mode         string        // "auto" unless set; "stream" or "poll"
 	PollInterval time.Duration // 10s unless set
 	MaxStreams   int           // 1000 unless set

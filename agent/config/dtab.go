@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"argosy/internal/hclx"
 )
@@ -22,6 +23,10 @@ func (l *loader) dtab() {
 	c.Namespace = d.String(raw.Namespace)
 	l.namespace(raw.Namespace, c.Namespace)
 	c.Local = d.Dtab(raw.Local)
+	c.EmptyStops = d.OneOf(raw.OnEmpty, "next", "stop") == "stop"
+	c.AlternativeTimeout = d.Duration(raw.AlternativeTimeout, 0, time.Hour)
+	c.MaxNames = d.Int(raw.MaxNames, 1, 1_000_000)
+	c.MaxWatches = d.Int(raw.MaxWatches, 1, 1_000_000)
 
 	var sources []string
 	if raw.Static != nil {

@@ -26,6 +26,7 @@ func (l *loader) interpreter() {
 		PollInterval: d.Duration(raw.PollInterval, 100*time.Millisecond, time.Hour),
 		MaxStreams:   d.Int(raw.MaxStreams, 1, 100_000),
 	}
+	out.CertFile, out.KeyFile = d.KeyPair(raw.CertFile, raw.KeyFile)
 	l.cfg.Interpreter = out
 	l.namespace(raw.Namespace, out.Namespace)
 	if raw.CAFile != nil && strings.HasPrefix(out.Address, "http:") {

@@ -51,6 +51,18 @@ type rawDtab struct {
 	File hclx.Attr `hcl:"file,optional" type:"file"`
 	// Entries that are appended to the table, and so win over it, in this agent only.
 	Local hclx.Attr `hcl:"local,optional" type:"dtab"`
+	// What an alternative without endpoints is: in `/a | /b`, with `next`, b is used while a is known and has none; with
+	// `stop`, a is used all the same, as in Linkerd, and connections fail.
+	OnEmpty hclx.Attr `hcl:"on_empty,optional" type:"string" default:"next"`
+	// How long an alternative of which nothing is known yet holds up the next one; it is used as soon as it is known. `0s`:
+	// until it is known, as in Linkerd.
+	AlternativeTimeout hclx.Attr `hcl:"alternative_timeout,optional" type:"duration" default:"2s"`
+	// How many names that clients choose are followed at a time. One more takes the place of one without connections, or
+	// is refused.
+	MaxNames hclx.Attr `hcl:"max_names,optional" type:"number" default:"1000"`
+	// How many services are watched at a time. Names that need more are refused; a tenth is not for names that clients
+	// choose.
+	MaxWatches hclx.Attr `hcl:"max_watches,optional" type:"number" default:"10000"`
 	// The table lives in Consul's KV store, and is watched there.
 	Consul *rawDtabConsul `hcl:"consul,block"`
 	// The table lives in a namerd, and is watched there.
@@ -94,6 +106,10 @@ type rawInterpreter struct {
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
 	// The CA certificates (PEM) to check the namerd against, with `https`. The system's unless set.
 	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
+	// A certificate (PEM) to show to the namerd, with `key_file`.
+	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
+	// Its private key (PEM).
+	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
 	// `stream` follows names by streams; `poll` asks again and again, as linkerd-tcp does; `auto` streams, and polls
 	// where streams do not work.
 	Mode hclx.Attr `hcl:"mode,optional" type:"string" default:"auto"`

@@ -13,8 +13,11 @@ import (
 
 	"argosy/internal/consulclient"
 	"argosy/internal/tlsfiles"
+	"argosy/namer"
+	"argosy/namer/mounts"
 	"argosy/namerd"
 	"argosy/namerd/config"
+	"argosy/namerd/names"
 	"argosy/namerd/store"
 	"argosy/namerd/store/consul"
 	"argosy/namerd/store/files"
@@ -22,15 +25,18 @@ import (
 
 type namerdCommand struct{ *meta }
 
-func (c *namerdCommand) Synopsis() string { return "Serve tables over the HTTP API of Namerd" }
+func (c *namerdCommand) Synopsis() string {
+	return "Serve tables, and what names stand for, over the HTTP API of Namerd"
+}
 
 func (c *namerdCommand) Help() string {
 	return strings.TrimSpace(`
 Usage: argosy namerd -config FILE|DIR [-config ...]
 
   Serves tables from Consul's KV store, from files or from memory over the
-  HTTP API of Namerd, for argosy dtab, namerctl and agents. Agents that read
-  Consul themselves need no namerd to be up.
+  HTTP API of Namerd, and tells what names stand for under them: for argosy
+  dtab, namerctl, Linkerd, linkerd-tcp and agents. Agents that read Consul
+  themselves need no namerd to be up.
 
   SIGHUP reloads the log level, read_only and the tokens, SIGTERM ends the
   server.
@@ -44,7 +50,8 @@ Exit codes: 0 stopped, 1 failed, 2 wrong usage or invalid configuration.
 Example:
 
     argosy namerd -config hcl/namerd-memory.hcl
-    curl -s http://127.0.0.1:4180/api/1/dtabs/default`)
+    curl -s http://127.0.0.1:4180/api/1/dtabs/default
+    curl -s 'http://127.0.0.1:4180/api/1/bind/default?path=/svc/redis'`)
 }
 
 func (c *namerdCommand) Run(args []string) int {
@@ -65,17 +72,28 @@ func (c *namerdCommand) Run(args []string) int {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	tables = store.WithGauge(tables, registry)
+	naming, err := openNames(cfg, tables, logger, registry)
+	if err != nil {
+		return c.fail(err)
+	}
+	defer naming.Close()
 	listener, err := listenHTTP(cfg.HTTP, logger)
 	if err != nil {
 		return c.fail(fmt.Errorf("http: %w", err))
 	}
 	server := namerd.NewServer(tables, namerd.Options{
-		Logger: logger, Registerer: registry, ReadOnly: cfg.HTTP.ReadOnly,
+		Logger: logger, Registerer: registry, ReadOnly: cfg.HTTP.ReadOnly, Names: naming,
 		Tokens: tokens(cfg.HTTP), Certificates: cfg.HTTP.TLS != nil && cfg.HTTP.TLS.Optional,
 	})
+	runMesh, err := openMesh(cfg.Mesh, naming, logger, registry)
+	if err != nil {
+		return c.fail(err)
+	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		ended := make(chan error, 1)
-		go func() { ended <- server.Run(ctx, listener) }()
+		go func() {
+			ended <- runAll(ctx, func(ctx context.Context) error { return server.Run(ctx, listener) }, runMesh)
+		}()
 		for {
 			select {
 			case err := <-ended:
@@ -113,6 +131,19 @@ func tableStore(cfg *config.Config, logger hclog.Logger) (tables store.Historian
 		return nil, nil, fmt.Errorf("consul: %w", err)
 	}
 	return consul.New(client, cfg.KV.PathPrefix, logger.Named("store"), cfg.History), done, nil
+}
+
+// openNames opens the namers, and binds names by them.
+func openNames(cfg *config.Config, tables store.Store, logger hclog.Logger, registry *prometheus.Registry) (*names.Names, error) {
+	logger = logger.Named("namer")
+	mounted, err := mounts.Open(cfg.Namers, cfg.Consul, logger, registry)
+	if err != nil {
+		return nil, err
+	}
+	return names.New(tables, namer.Options{
+		Mounts: mounted, EmptyFallsThrough: !cfg.Binding.EmptyStops, PendingLegTimeout: cfg.Binding.AlternativeTimeout,
+		MaxWatches: cfg.Binding.MaxWatches, Registry: registry,
+	}, logger), nil
 }
 
 // listenHTTP listens as the configuration says, and complains where that lets everybody in.

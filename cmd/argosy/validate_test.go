@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 		code       int
 		out, errs  string // FILE stands for the file
 	}{
-		{"good", memory, nil, 0, "valid namerd configuration (namerd; listens on 127.0.0.1:4180)\n", ""},
+		{"good", memory, nil, 0, "valid namerd configuration (namerd; listens on 127.0.0.1:4180, namers: 0)\n", ""},
 		{"good JSON", memory, []string{"-json"}, 0, "{\n  \"kind\": \"namerd\",\n  \"problems\": [],\n  \"valid\": true\n}\n", ""},
 		{"one mistake", memory + "nmae = 1\n", nil, 2, "", "FILE:2:1: unknown key \"nmae\"\n  2 | nmae = 1\n    | ^^^^\n    = did you mean \"name\"?\n"},
 		{"two mistakes", memory + "nmae = 1\nlgo {}\n", nil, 2, "",

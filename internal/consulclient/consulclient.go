@@ -21,7 +21,8 @@ import (
 // watches must not use them all up; registration and other short requests have connections of their own.
 const (
 	maxBlocking = 128
-	maxPlain    = 16
+	maxShared   = 40 // Consul has 250 requests on each
+	maxPlain    = 20
 	maxIdle     = 8
 	idleTimeout = 90 * time.Second
 	dialTimeout = 5 * time.Second
@@ -88,6 +89,7 @@ func NewLinked(s settings.Consul) (*api.Client, *Link, error) {
 	link := &Link{}
 	c.HttpClient = &http.Client{Transport: &transport{
 		blocking: pool(socket, tlsConfig, maxBlocking),
+		shared:   pool(socket, tlsConfig, maxShared),
 		plain:    pool(socket, tlsConfig, maxPlain),
 		token:    token,
 		timeout:  timeout,

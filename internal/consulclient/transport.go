@@ -16,7 +16,8 @@ import (
 // transport sends blocking and other requests over separate connections, with deadlines and the newest token.
 type transport struct {
 	blocking, plain http.RoundTripper
-	token           *tokenFile // nil: the token that the request has
+	shared          http.RoundTripper // for blocking requests where they can share connections
+	token           *tokenFile        // nil: the token that the request has
 	timeout         time.Duration
 	link            *Link
 }
@@ -33,6 +34,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	through, cancel := t.plain, context.CancelFunc(nil)
 	if q := r.URL.Query(); q.Has("index") || q.Has("hash") {
 		through = t.blocking
+		if t.link.Multiplexed() {
+			through = t.shared
+		}
 	} else if _, bounded := r.Context().Deadline(); !bounded {
 		var ctx context.Context
 		ctx, cancel = context.WithTimeoutCause(r.Context(), t.timeout, fmt.Errorf("no answer within %v", t.timeout))
@@ -48,8 +52,8 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if resp.ProtoMajor >= 2 && !t.link.Multiplexed() {
-		t.link.multiplexed.Store(true)
+	if multiplexed := resp.ProtoMajor >= 2; multiplexed != t.link.Multiplexed() {
+		t.link.multiplexed.Store(multiplexed)
 	}
 	resp.Body = &bounded{resp.Body, largestAnswer}
 	if wait, ok := retryAfter(resp); ok {
@@ -68,7 +72,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (t *transport) CloseIdleConnections() {
-	for _, rt := range []http.RoundTripper{t.blocking, t.plain} {
+	for _, rt := range []http.RoundTripper{t.blocking, t.shared, t.plain} {
 		if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}

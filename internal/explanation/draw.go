@@ -200,13 +200,11 @@ func (p *picture) age(s Step) string {
 	return " since " + Age(p.x.At.Sub(*s.Since))
 }
 
-// Age writes how long ago something was, in one unit: 0.4s, 12s, 3m, 7h, 12d.
+// Age writes how long ago something was, in one unit: <1s, 12s, 3m, 7h, 12d.
 func Age(d time.Duration) string {
 	switch {
-	case d < 0:
-		return "0s"
-	case d < time.Second:
-		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Second: // below 0 where a clock has been set
+		return "<1s"
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < 2*time.Hour:
@@ -286,6 +284,9 @@ func (p *picture) header(b *strings.Builder) {
 	b.WriteString(text + "\n")
 	if p.x.Trouble != "" {
 		b.WriteString(p.paint(yellow, p.x.Trouble) + "\n")
+	}
+	if p.x.Connection != nil {
+		p.connection(b)
 	}
 	b.WriteByte('\n')
 }

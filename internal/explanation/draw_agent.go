@@ -49,3 +49,17 @@ func (p *picture) agent(b *strings.Builder) {
 		}
 	}
 }
+
+// connection draws a live connection: where it went, and whether a new one could go there too.
+func (p *picture) connection(b *strings.Builder) {
+	c := p.x.Connection
+	fmt.Fprintf(b, "connection %d of listener %s, from %s, %s since %s, %d bytes in, %d out\n", c.ID, c.Listener, c.Client, c.Phase,
+		Age(p.x.At.Sub(c.Opened)), c.In, c.Out)
+	if c.Endpoint == "" {
+		return
+	}
+	fmt.Fprintf(b, "it went to %s of %s, at attempt %d\n", c.Endpoint, c.Cluster, c.Attempts)
+	if c.Draining {
+		b.WriteString(p.paint(yellow, "a new one would not go there any more") + "\n")
+	}
+}

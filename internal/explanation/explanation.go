@@ -27,6 +27,9 @@ type Explanation struct {
 	Trouble   string    `json:"trouble,omitempty"` // a sentence about the table as such
 	Tree      Step      `json:"tree"`
 	Agent     *Agent    `json:"agent,omitempty"` // in the answers of agents
+
+	// Connection is the live one whose name was asked for.
+	Connection *Connection `json:"connection,omitempty"`
 }
 
 // Entry is an entry of the table that takes part.
@@ -80,6 +83,21 @@ type Agent struct {
 	Error    string         `json:"error,omitempty"` // why there is no fresh one
 	Open     int            `json:"open"`            // connections
 	Clusters []AgentCluster `json:"clusters,omitempty"`
+}
+
+// Connection is a live connection, with where it went when it was opened.
+type Connection struct {
+	ID       uint64    `json:"id"`
+	Listener string    `json:"listener"`
+	Client   string    `json:"client"`
+	Phase    string    `json:"phase"` // routing, connecting or open
+	Opened   time.Time `json:"opened"`
+	Cluster  string    `json:"cluster,omitempty"`
+	Endpoint string    `json:"endpoint,omitempty"`
+	Draining bool      `json:"endpoint_draining"` // the endpoint gets no new connections of this name
+	Attempts int       `json:"attempts"`
+	In       int64     `json:"bytes_in"`
+	Out      int64     `json:"bytes_out"`
 }
 
 // AgentCluster is a cluster as the agent's balancer has it.

@@ -40,12 +40,13 @@ func New(agents []string) (*Fleet, error) {
 	}}
 	seen := map[string]bool{}
 	for _, a := range agents {
-		base := strings.TrimRight(a, "/")
+		base := a
 		if !strings.Contains(base, "://") {
 			base = "http://" + base
 		}
+		base = strings.TrimRight(base, "/")
 		u, err := url.Parse(base)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 			return nil, fmt.Errorf("address of an agent %q is no URL: give that of its admin endpoint, such as http://127.0.0.1:9990", a)
 		}
 		if !seen[base] {
@@ -83,13 +84,13 @@ func (f *Fleet) ask(ctx context.Context, method, agent, path string, query url.V
 	if err != nil {
 		return unreachable(err)
 	}
-	if resp.StatusCode == http.StatusNotFound {
-		return ErrNotAgent
-	}
 	if resp.StatusCode != http.StatusOK {
 		var refused struct{ Error string }
-		if json.Unmarshal(text, &refused) == nil && refused.Error != "" {
+		switch {
+		case json.Unmarshal(text, &refused) == nil && refused.Error != "":
 			return errors.New(refused.Error)
+		case resp.StatusCode == http.StatusNotFound:
+			return ErrNotAgent
 		}
 		return fmt.Errorf("answers %s", resp.Status)
 	}
@@ -129,12 +130,13 @@ func (f *Fleet) each(ask func(i int, agent string)) {
 	all.Wait()
 }
 
-// Explain asks the first agent how it delegates a name, with the entries of local behind all others.
-func (f *Fleet) Explain(ctx context.Context, name, local string) (*explanation.Explanation, error) {
+// Explain asks the first agent how it delegates a name, with the entries of local behind all others. The name may be
+// that of a live connection, which then is given by its id instead.
+func (f *Fleet) Explain(ctx context.Context, name, connection, local string) (*explanation.Explanation, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var x explanation.Explanation
-	q := url.Values{"name": {name}, "dtab": {local}}
+	q := url.Values{"name": {name}, "connection": {connection}, "dtab": {local}}
 	if err := f.ask(ctx, http.MethodGet, f.agents[0], "/v1/explain", q, "", &x); err != nil {
 		return nil, fmt.Errorf("agent at %s: %w", f.agents[0], err)
 	}

@@ -135,6 +135,11 @@ func (m *member) on(nodes map[string]bool) bool {
 func (s *Seats) wake(datacenter string, match func(*member) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.wakeAll(datacenter, match)
+}
+
+// wakeAll is wake for the caller that holds mu.
+func (s *Seats) wakeAll(datacenter string, match func(*member) bool) {
 	for m := range s.members {
 		if m.datacenter == datacenter && match(m) {
 			select {

@@ -126,6 +126,7 @@ func (c *compiler) follow(ctx context.Context, r request, query blockq.Query[*pl
 		return query(q)
 	}, func(p *plan, _ *api.QueryMeta, err error) {
 		if err != nil {
+			m.failed()
 			c.trouble(err)
 		} else {
 			m.heard(nil, c.take(*p))

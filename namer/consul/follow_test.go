@@ -342,6 +342,41 @@ func TestNamersShareARegistry(t *testing.T) {
 	}
 }
 
+// The gauge of staleness runs while Consul is in trouble, and is 0 otherwise.
+func TestStaleness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := following(t, Options{})
+		stale := func() time.Duration {
+			for _, s := range w.namer.metrics.services() {
+				return s.stale
+			}
+			return -1
+		}
+		w.take(answer{err: errors.New("down")})
+		if stale() != -1 {
+			t.Error("a service that is not known has labels")
+		}
+		w.take(answer{entries: []*api.ServiceEntry{inst("a", "", 1, "passing")}, index: 7})
+		time.Sleep(time.Minute)
+		if got := stale(); got != 0 {
+			t.Errorf("in quiet times: %v", got)
+		}
+		w.take(answer{err: errors.New("down")})
+		time.Sleep(30 * time.Second)
+		if got := stale(); got != 90*time.Second {
+			t.Errorf("in trouble: %v", got)
+		}
+		w.take(answer{})
+		if got := stale(); got != 0 {
+			t.Errorf("afterwards: %v", got)
+		}
+		w.metrics.stop()
+		if got := stale(); got != -1 {
+			t.Errorf("when it is not watched any more: %v", got)
+		}
+	})
+}
+
 func labels(t *testing.T, reg *prometheus.Registry) string {
 	t.Helper()
 	families, err := reg.Gather()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -15,7 +16,8 @@ import (
 // has a connection of its own. While one configuration gives way to the next, there are the seats of both.
 const (
 	DefaultSeats = 80
-	plainAtOnce  = 12
+	plainLocal   = 8 // requests at once that do not wait, to the Consul agent's own datacenter
+	plainRemote  = 6 // and to each other one, so that one that hangs does not hold up the rest
 
 	shortWait   = time.Minute
 	longWait    = 5 * time.Minute
@@ -36,13 +38,46 @@ type Seats struct {
 	limit  func() int
 	short  time.Duration // how long Consul may hold a request back, while there are not very many
 
-	plain chan struct{} // a token for each plain request under way
+	requests atomic.Int64 // so far
 
 	mu      sync.Mutex
+	sites   map[string]*site // by datacenter
 	members map[*member]struct{}
 	taken   int
 	blind   int                // members that nothing would wake
 	callers map[string]*caller // by datacenter
+}
+
+// site is a datacenter that members ask.
+type site struct {
+	plain    chan struct{} // a token for each plain request under way
+	members  int
+	failures int // since the last request that went well
+}
+
+// Where so many requests in a row fail, those without a seat try in turns, and so many of them in a second. The first
+// that goes well wakes the others.
+const (
+	manyFailures = 20
+	trialRate    = 16
+)
+
+// rest is how long a member without a seat leaves its datacenter alone.
+func (m *member) rest() time.Duration {
+	s := m.seats
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.seated || m.site.failures < manyFailures {
+		return 0
+	}
+	return time.Duration(rand.Int64N(int64(m.site.members)*int64(time.Second)/trialRate + 1))
+}
+
+// failed notes that a request of m failed.
+func (m *member) failed() {
+	m.seats.mu.Lock()
+	defer m.seats.mu.Unlock()
+	m.site.failures++
 }
 
 // NewSeats makes seats at the Consul of client. limit says how many there are, now and later; nil: DefaultSeats.
@@ -51,8 +86,8 @@ func NewSeats(client *api.Client, limit func() int) *Seats {
 		limit = func() int { return DefaultSeats }
 	}
 	return &Seats{
-		client: client, limit: limit, short: shortWait, plain: make(chan struct{}, plainAtOnce),
-		members: make(map[*member]struct{}), callers: make(map[string]*caller),
+		client: client, limit: limit, short: shortWait,
+		sites: make(map[string]*site), members: make(map[*member]struct{}), callers: make(map[string]*caller),
 	}
 }
 
@@ -62,6 +97,7 @@ func (s *Seats) Client() *api.Client { return s.client }
 // member is one watch. What is below its channels is guarded by Seats.mu.
 type member struct {
 	seats      *Seats
+	site       *site
 	datacenter string
 	service    string
 	woken      chan struct{} // something may have changed
@@ -84,6 +120,14 @@ func (s *Seats) join(datacenter, service string) *member {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if m.site = s.sites[datacenter]; m.site == nil {
+		m.site = &site{plain: make(chan struct{}, plainRemote)}
+		if datacenter == "" {
+			m.site.plain = make(chan struct{}, plainLocal)
+		}
+		s.sites[datacenter] = m.site
+	}
+	m.site.members++
 	s.members[m] = struct{}{}
 	s.blind++
 	return m
@@ -94,6 +138,9 @@ func (m *member) leave() {
 	s := m.seats
 	s.mu.Lock()
 	delete(s.members, m)
+	if m.site.members--; m.site.members == 0 {
+		delete(s.sites, m.datacenter)
+	}
 	if m.blind {
 		s.blind--
 	}
@@ -109,30 +156,42 @@ func (m *member) leave() {
 
 // turn is for blockq.Options.
 func (m *member) turn(ctx context.Context, blockable bool) (blockq.Turn, error) {
+	defer m.seats.requests.Add(1)
 	if blockable && m.sit() {
 		return blockq.Turn{Wait: m.seats.wait()}, nil
 	}
+	pause := m.rest()
 	if blockable {
-		timer := time.NewTimer(m.next())
-		defer timer.Stop()
-		select {
-		case <-m.granted:
-			return blockq.Turn{Wait: m.seats.wait()}, nil
-		case <-m.woken:
-		case <-timer.C:
-		case <-ctx.Done():
-			return blockq.Turn{}, ctx.Err()
-		}
-		if m.getUp() {
+		pause = m.next()
+	}
+	if blockable || pause > 0 {
+		if granted, err := m.await(ctx, pause); err != nil {
+			return blockq.Turn{}, err
+		} else if granted && blockable {
 			return blockq.Turn{Wait: m.seats.wait()}, nil
 		}
 	}
 	select {
-	case m.seats.plain <- struct{}{}:
+	case m.site.plain <- struct{}{}:
 	case <-ctx.Done():
 		return blockq.Turn{}, ctx.Err()
 	}
-	return blockq.Turn{Done: func() { <-m.seats.plain }}, nil
+	return blockq.Turn{Done: func() { <-m.site.plain }}, nil
+}
+
+// await waits for some time, or until m is woken, or granted a seat.
+func (m *member) await(ctx context.Context, pause time.Duration) (granted bool, err error) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-m.granted:
+		return true, nil
+	case <-m.woken:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return m.getUp(), nil
 }
 
 // sit takes a seat, or keeps the one that m has, or makes m wait.
@@ -156,7 +215,7 @@ func (m *member) place(now time.Time) bool {
 	s := m.seats
 	first := s.first(now)
 	switch {
-	case m.seated && (first == nil || !first.before(m, now)):
+	case m.seated && s.taken <= s.limit() && (first == nil || !first.before(m, now)):
 		return true
 	case m.seated:
 		m.stand()
@@ -235,7 +294,8 @@ func (m *member) before(o *member, now time.Time) bool {
 func (s *Seats) wait() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(max(s.short, time.Duration(s.taken)*waitPerLoop), longWait)
+	wait := min(max(s.short, time.Duration(s.taken)*waitPerLoop), longWait)
+	return wait - time.Duration(rand.Int64N(int64(wait/4))) // those that began together are not to end together
 }
 
 // next is how long m waits before it asks without having been woken.
@@ -280,4 +340,8 @@ func (m *member) heard(entries []*api.ServiceEntry, changed bool) {
 		}
 	}
 	m.asked, m.nodes, m.exists = now, nodes, m.exists || len(entries) > 0
+	if m.site.failures >= manyFailures {
+		s.wakeAll(m.datacenter, func(*member) bool { return true })
+	}
+	m.site.failures = 0
 }

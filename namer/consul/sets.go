@@ -96,9 +96,10 @@ func (n *Namer) open(ctx context.Context, r request, cell *watch.Cell[namer.Addr
 		if err == nil {
 			a.index, a.cached = meta.LastIndex, n.options.Cached && meta.CacheAge > 0
 		}
-		changed := w.take(a)
-		if err == nil {
+		if changed := w.take(a); err == nil {
 			m.heard(entries, changed)
+		} else {
+			m.failed()
 		}
 	})
 }

@@ -2,29 +2,25 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/dtab"
+	"argosy/internal/namerdhttp"
 	"argosy/internal/settings"
-	"argosy/internal/tlsfiles"
 	"argosy/namerd/store"
 )
 
 const (
-	requestTimeout = 10 * time.Second
+	requestTimeout = namerdhttp.RequestTimeout
 	maxAnswer      = 64 << 20 // bytes; of histories, mostly
 )
 
@@ -52,119 +48,41 @@ type Client struct {
 	options Options
 	refresh time.Duration
 	logger  hclog.Logger
-	http    *http.Client
+	peer    *namerdhttp.Peer
 }
 
 // New makes a client for a base URL such as http://127.0.0.1:4180; it may have a path.
 func New(baseURL string, o Options) (*Client, error) {
-	u, err := url.Parse(baseURL)
-	switch {
-	case baseURL == "":
-		return nil, errors.New("address of namerd is empty: give a URL such as http://127.0.0.1:4180")
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("address of namerd %q is no URL: give one such as http://127.0.0.1:4180", baseURL)
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("address of namerd %q has a query or fragment", baseURL)
-	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
 	if o.Refresh <= 0 {
 		o.Refresh = 30 * time.Second
 	}
-	files, err := tlsfiles.New(o.CertFile, o.KeyFile, o.CAFile)
+	peer, err := namerdhttp.New(baseURL, namerdhttp.Options{
+		TokenFile: o.TokenFile, Token: o.Token, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Logger: o.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}
-	files.SetLogger(o.Logger)
-	// Streams are silent for as long as nothing changes, so a peer that is gone is noticed by keepalive, not by a timeout.
-	dialer := net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	return &Client{
-		base:    strings.TrimRight(baseURL, "/"),
-		options: o,
-		refresh: o.Refresh,
-		logger:  o.Logger,
-		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy:                 http.ProxyFromEnvironment,
-				DialContext:           dialer.DialContext,
-				TLSClientConfig:       files.Client(u.Hostname()),
-				TLSHandshakeTimeout:   5 * time.Second,
-				ResponseHeaderTimeout: requestTimeout,
-				IdleConnTimeout:       time.Minute,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	return &Client{base: peer.Base, peer: peer, options: o, refresh: o.Refresh, logger: o.Logger}, nil
 }
 
 // Close gives up connections that are idle.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// do sends one request to a path below /api/1/. The answer's body is to be closed.
-func (c *Client) do(ctx context.Context, method, path string, header map[string]string, body []byte) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, c.base+"/api/1/"+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range header {
-		r.Header.Set(k, v)
-	}
-	if err := c.authorize(r); err != nil {
-		return nil, err
-	}
-	answer, err := c.http.Do(r)
-	if err != nil {
-		return nil, c.unreachable(err)
-	}
-	return answer, nil
-}
-
-// authorize says who we are.
-func (c *Client) authorize(r *http.Request) error {
-	token := c.options.Token
-	if c.options.TokenFile != "" {
-		var err error
-		if token, err = settings.SecretFromFile(c.options.TokenFile); err != nil {
-			return fmt.Errorf("token file: %w", err)
-		}
-	}
-	if !token.IsZero() {
-		r.Header.Set("Authorization", "Bearer "+token.Reveal())
-	}
-	return nil
-}
-
-// unreachable words a failed request, without what differs from attempt to attempt: a reader of an observation is woken
-// when the error changes.
-func (c *Client) unreachable(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("namerd at %s does not answer in time", c.base)
-	}
-	var request *url.Error
-	if errors.As(err, &request) {
-		err = request.Err
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = fmt.Errorf("%s: %w", op.Op, op.Err)
-	}
-	return fmt.Errorf("namerd at %s cannot be reached: %w", c.base, err)
-}
+func (c *Client) Close() { c.peer.Close() }
 
 // answer sends a request and reads the whole of its answer.
 func (c *Client) answer(ctx context.Context, method, path string, header map[string]string, body []byte) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	r, err := c.do(ctx, method, path, header, body)
+	r, err := c.peer.Do(ctx, method, path, header, body)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer r.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer))
 	if err != nil {
-		return nil, nil, c.unreachable(err)
+		return nil, nil, c.peer.Unreachable(err)
 	}
 	return r, text, nil
 }
@@ -188,6 +106,8 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 		return fmt.Errorf("%s: %w", what, store.ErrExists)
 	case http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", what, store.ErrVersion)
+	case http.StatusRequestEntityTooLarge:
+		return detail(store.ErrLarge)
 	case http.StatusForbidden:
 		return detail(store.ErrReadOnly)
 	case http.StatusUnauthorized:

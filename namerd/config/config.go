@@ -4,6 +4,7 @@ package config
 import (
 	"argosy/internal/hclx"
 	"argosy/internal/settings"
+	"argosy/namer/mounts"
 	"argosy/namerd/store"
 )
 
@@ -13,10 +14,13 @@ type Config struct {
 	Log     settings.Log
 	Consul  settings.Consul
 	HTTP    HTTP
+	Mesh    *Mesh // nil: off
 	History store.Limits
 	Memory  *Memory // exactly one of Memory, KV and Files is set
 	KV      *KV
 	Files   *Files
+	Namers  []mounts.Namer
+	Binding Binding
 }
 
 type rawConfig struct {
@@ -28,10 +32,16 @@ type rawConfig struct {
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
 	// The endpoint of the API.
 	HTTP *rawHTTP `hcl:"http,block"`
+	// The endpoint for Linkerd 1.x.
+	Mesh *rawMesh `hcl:"mesh,block"`
 	// How many earlier tables to remember.
 	History *rawHistory `hcl:"history,block"`
 	// Where the tables are kept. The label is `memory`, `consul` or `files`. Required.
 	Stores []rawStore `hcl:"store,block"`
+	// Namers, for those who ask what names stand for. The last one is asked first, as in Linkerd.
+	Namers []mounts.Block `hcl:"namer,block"`
+	// How names are bound.
+	Binding *rawBinding `hcl:"binding,block"`
 }
 
 // Load reads, decodes and checks files and directories of *.hcl files; a later file adds to those before it. It
@@ -54,6 +64,9 @@ func load(d *hclx.Decoder, raw *rawConfig, c *Config) {
 	c.Log = raw.Log.Settings(d)
 	c.Consul = raw.Consul.Settings(d)
 	c.HTTP = loadHTTP(d, raw.HTTP)
+	c.Mesh = loadMesh(d, raw.Mesh)
 	c.History = loadHistory(d, raw.History)
 	loadStores(d, raw.Stores, c)
+	c.Namers = mounts.Load(d, raw.Namers)
+	c.Binding = loadBinding(d, raw.Binding)
 }

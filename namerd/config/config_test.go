@@ -11,6 +11,7 @@ import (
 	"argosy/dtab"
 	"argosy/internal/devca"
 	"argosy/internal/settings"
+	"argosy/namer/mounts"
 	"argosy/namerd/store"
 )
 
@@ -64,6 +65,7 @@ func TestLoad(t *testing.T) {
 		Memory: &Memory{Namespaces: map[string]dtab.Dtab{}},
 
 		History: store.Limits{Changes: 100, Bytes: 8 << 20},
+		Binding: Binding{AlternativeTimeout: 2 * time.Second, MaxWatches: 10_000},
 	}
 	if got := fromText(t, `store "memory" {}`); !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
@@ -80,6 +82,11 @@ func TestLoad(t *testing.T) {
 		KV:     &KV{PathPrefix: "a/b"},
 
 		History: store.Limits{Changes: 10, Bytes: 1000},
+		Namers: []mounts.Namer{
+			{Kind: mounts.KindStatic, Prefix: dtab.MustParsePath("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379"}}},
+			{Kind: mounts.KindStatic, Prefix: dtab.MustParsePath("/#/more"), Static: map[string][]string{}},
+		},
+		Binding: Binding{EmptyStops: true, MaxWatches: 10},
 	}
 	got := fromText(t, `
 name = "n2"
@@ -97,6 +104,18 @@ history {
   max_bytes   = 1000
 }
 store "consul" { path_prefix = "/a/b/" }
+namer "static" {
+  services = { redis = ["127.0.0.1:6379"] }
+}
+namer "static" {
+  prefix   = "/#/more"
+  services = {}
+}
+binding {
+  on_empty            = "stop"
+  alternative_timeout = "0s"
+  max_watches         = 10
+}
 `)
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)

@@ -82,16 +82,17 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 // stream answers a call with a stream. The head is sent at once, so that who waits for the first value knows that it
 // is waited for.
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	leave, ok := s.metrics.enter(info.FullMethod)
+	open, leave := s.metrics.enter(info.FullMethod)
 	defer leave()
-	err := errStreams
+	err := stream.SendHeader(metadata.MD{})
 	switch {
+	case err != nil:
 	case s.stopping.Err() != nil:
 		err = errStopping
-	case ok:
-		if err = stream.SendHeader(metadata.MD{}); err == nil {
-			err = handle(srv, stream)
-		}
+	case open > s.limits.streams:
+		err = errStreams
+	default:
+		err = handle(srv, stream)
 	}
 	s.metrics.answered(info.FullMethod, err)
 	return err
@@ -157,5 +158,5 @@ func (s *Server) notKnown(ctx context.Context, what string) error {
 	if s.stopping.Err() != nil || ctx.Err() != nil {
 		return s.ended(ctx)
 	}
-	return status.Errorf(codes.DeadlineExceeded, "%s is not known yet, after %s", what, knownTimeout)
+	return status.Errorf(codes.DeadlineExceeded, "%s is not known yet, after %s", what, s.limits.known)
 }

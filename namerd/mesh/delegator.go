@@ -22,7 +22,7 @@ func (s delegator) GetDtab(ctx context.Context, r *meshpb.DtabReq) (*meshpb.Dtab
 	}
 	table, release := s.names.Table(ns)
 	defer release()
-	wait, cancel := s.within(ctx, knownTimeout)
+	wait, cancel := s.within(ctx, s.limits.known)
 	defer cancel()
 	o, ok := first(wait, table, func(o store.Observation) bool { return o.Known || o.Err != nil })
 	if !ok {
@@ -79,7 +79,7 @@ func (s delegator) GetDelegateTree(ctx context.Context, r *meshpb.DelegateTreeRe
 	if err != nil {
 		return nil, err
 	}
-	wait, cancel := s.within(ctx, delegateTimeout)
+	wait, cancel := s.within(ctx, s.limits.delegate)
 	defer cancel()
 	x, err := s.names.Explain(wait, ns, local, tree)
 	switch {

@@ -6,11 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"argosy/namer/manual"
 	"argosy/namerd/mesh/meshpb"
 	"argosy/namerd/store"
 )
@@ -91,8 +89,7 @@ func (b broken) Observe(ctx context.Context, _ string, publish func(store.Observ
 
 func TestStoreInTrouble(t *testing.T) {
 	b := broken{store.NewMemory(nil), make(chan store.Observation)}
-	r := &rig{namer: manual.New(1), registry: prometheus.NewRegistry()}
-	r.serve(t, b)
+	r := newRigOn(t, b, defaultLimits())
 	c := meshpb.NewDelegatorClient(r.connect(t))
 	l := dialLinkerd(t, r.address)
 	stream := l.send("Delegator/StreamDtab", wire(t, &meshpb.DtabReq{Root: path("/default")}))
@@ -192,7 +189,9 @@ func TestDelegationErrors(t *testing.T) {
 
 // What is not known in time is shown so; the rest of the delegation is there.
 func TestDelegationOfWhatIsNotKnown(t *testing.T) {
-	r := newRig(t, "/x => /#/m/silent | /#/m/a")
+	limits := defaultLimits()
+	limits.delegate = 100 * time.Millisecond
+	r := newLimitedRig(t, "/x => /#/m/silent | /#/m/a", limits)
 	r.namer.SetEndpoints("a")
 	l := dialLinkerd(t, r.address)
 	c := l.send("Delegator/GetDelegateTree", wire(t, delegateReq(t, "/default", "/x", "")))

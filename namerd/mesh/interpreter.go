@@ -18,7 +18,7 @@ type interpreter struct {
 }
 
 func (s interpreter) GetBoundTree(ctx context.Context, r *meshpb.BindReq) (*meshpb.BoundTreeRsp, error) {
-	wait, cancel := s.within(ctx, knownTimeout)
+	wait, cancel := s.within(ctx, s.limits.known)
 	defer cancel()
 	bound, err := s.bind(wait, r)
 	if err != nil {

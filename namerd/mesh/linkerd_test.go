@@ -29,7 +29,8 @@ type linkerd struct {
 	pongs   int
 	goAway  *http2.GoAwayFrame
 	closed  bool
-	hold    bool // gives no flow control back
+	window  map[uint32]int // how much may be sent: on the connection by 0, and on streams
+	moved   chan struct{}  // a window has grown
 	ended   chan struct{}
 }
 
@@ -57,7 +58,8 @@ func newLinkerd(t *testing.T, address string, settings ...http2.Setting) *linker
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &linkerd{t: t, conn: conn, framer: http2.NewFramer(conn, conn), next: 1, calls: map[uint32]*call{}, ended: make(chan struct{})}
+	l := &linkerd{t: t, conn: conn, framer: http2.NewFramer(conn, conn), next: 1, calls: map[uint32]*call{}, ended: make(chan struct{}),
+		window: map[uint32]int{0: 65535}, moved: make(chan struct{}, 1)}
 	l.encoder = hpack.NewEncoder(&l.encoded)
 	l.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
@@ -102,6 +104,12 @@ func (l *linkerd) take(f http2.Frame) {
 		if !f.IsAck() {
 			l.framer.WriteSettingsAck()
 		}
+	case *http2.WindowUpdateFrame:
+		l.window[f.StreamID] += int(f.Increment)
+		select {
+		case l.moved <- struct{}{}:
+		default:
+		}
 	case *http2.PingFrame:
 		if f.IsAck() {
 			l.pongs++
@@ -126,7 +134,7 @@ func (l *linkerd) take(f http2.Frame) {
 	case *http2.DataFrame:
 		c.data = append(c.data, f.Data()...)
 		c.done = f.StreamEnded()
-		if n := uint32(len(f.Data())); n > 0 && !l.hold {
+		if n := uint32(len(f.Data())); n > 0 {
 			l.framer.WriteWindowUpdate(0, n)
 			l.framer.WriteWindowUpdate(c.id, n)
 		}
@@ -157,9 +165,45 @@ func (l *linkerd) send(method string, body []byte, more ...hpack.HeaderField) *c
 
 func (l *linkerd) sendRaw(headers []hpack.HeaderField, body []byte) *call {
 	l.t.Helper()
+	c := l.begin(headers)
+	for sent := 0; sent < len(body) || sent == 0; {
+		l.mu.Lock()
+		n := min(len(body)-sent, 16<<10, l.window[0], l.window[c.id])
+		if c.done || l.closed {
+			l.mu.Unlock()
+			break
+		}
+		if n == 0 && len(body) > 0 {
+			changed := c.changed
+			l.mu.Unlock()
+			select {
+			case <-l.moved:
+			case <-changed:
+			case <-time.After(patience):
+				l.t.Fatal("the server takes no more")
+			}
+			continue
+		}
+		l.window[0] -= n
+		l.window[c.id] -= n
+		err := l.framer.WriteData(c.id, sent+n == len(body), body[sent:sent+n])
+		l.mu.Unlock()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if sent += n; n == 0 {
+			break
+		}
+	}
+	return c
+}
+
+func (l *linkerd) begin(headers []hpack.HeaderField) *call {
+	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &call{l: l, id: l.next, changed: make(chan struct{})}
+	l.window[c.id] = 65535
 	l.calls[c.id] = c
 	l.next += 2
 	l.encoded.Reset()
@@ -169,9 +213,6 @@ func (l *linkerd) sendRaw(headers []hpack.HeaderField, body []byte) *call {
 		}
 	}
 	if err := l.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: c.id, BlockFragment: l.encoded.Bytes(), EndHeaders: true}); err != nil {
-		l.t.Fatal(err)
-	}
-	if err := l.framer.WriteData(c.id, true, body); err != nil {
 		l.t.Fatal(err)
 	}
 	return c

@@ -28,20 +28,32 @@ import (
 const (
 	maxConnections       = 4096
 	maxStreamsConnection = 16_384
-	maxStreams           = 65_536  // on all connections
 	maxRequest           = 1 << 20 // bytes
 	maxHeaders           = 16 << 10
 
-	knownTimeout    = 10 * time.Second // for one answer to become known
-	delegateTimeout = 2 * time.Second  // for a delegation; what is not known by then is shown so
-	setupTimeout    = 10 * time.Second // for the handshakes of a connection
-	shutdownGrace   = 10 * time.Second // for requests under way when the server is told to stop
+	setupTimeout = 10 * time.Second // for the handshakes of a connection
 
-	pingAfter   = 30 * time.Second // of silence, to find out whether the other end is still there
-	pingTimeout = 20 * time.Second
 	// fastestPings is how often a client may ping. Linkerd's failureThreshold sets the pace, and a ping costs nothing.
 	fastestPings = 10 * time.Millisecond
 )
+
+// limits are those that tests need to reach.
+type limits struct {
+	streams     int64         // on all connections
+	pingAfter   time.Duration // of silence, to find out whether the other end is still there
+	pingTimeout time.Duration
+	known       time.Duration // for one answer to become known
+	delegate    time.Duration // for a delegation; what is not known by then is shown so
+	grace       time.Duration // for requests under way when the server is told to stop
+}
+
+func defaultLimits() limits {
+	return limits{
+		streams:   65_536,
+		pingAfter: 30 * time.Second, pingTimeout: 20 * time.Second,
+		known: 10 * time.Second, delegate: 2 * time.Second, grace: 10 * time.Second,
+	}
+}
 
 // Options has what a server needs. Names is required.
 type Options struct {
@@ -57,20 +69,23 @@ type Server struct {
 	logger  hclog.Logger
 	metrics *metrics
 	grpc    *grpc.Server
+	limits  limits
 
 	stopping context.Context // ends the streams
 	stop     context.CancelFunc
 }
 
 // New makes a server. Run serves, and ends it.
-func New(o Options) *Server {
+func New(o Options) *Server { return newServer(o, defaultLimits()) }
+
+func newServer(o Options, limits limits) *Server {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}
-	s := &Server{names: o.Names, logger: o.Logger, metrics: newMetrics(o.Registerer)}
+	s := &Server{names: o.Names, logger: o.Logger, metrics: newMetrics(o.Registerer), limits: limits}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(s.unary),
@@ -82,12 +97,14 @@ func New(o Options) *Server {
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(setupTimeout),
 		grpc.SharedWriteBuffer(true), // most connections are silent most of the time
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.pingAfter, Timeout: limits.pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: fastestPings, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 	}
 	if o.TLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(o.TLS)))
+		secured := o.TLS.Clone()
+		secured.NextProtos = []string{"h2"} // there is nothing else to agree on
+		options = append(options, grpc.Creds(credentials.NewTLS(secured)))
 	}
 	s.grpc = grpc.NewServer(options...)
 	meshpb.RegisterInterpreterServer(s.grpc, interpreter{Server: s})
@@ -117,12 +134,12 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		defer close(ended)
 		s.grpc.GracefulStop()
 	}()
-	grace := time.NewTimer(shutdownGrace)
+	grace := time.NewTimer(s.limits.grace)
 	defer grace.Stop()
 	select {
 	case <-ended:
 	case <-grace.C:
-		s.logger.Warn("requests still under way were cut off", "after", shutdownGrace)
+		s.logger.Warn("requests still under way were cut off", "after", s.limits.grace)
 		s.grpc.Stop()
 		<-ended
 	}

@@ -12,7 +12,7 @@ import (
 	"argosy/namerd/mesh/meshpb"
 )
 
-// metrics counts calls, streams and connections, and keeps the limit of streams. It is a stats.Handler, which is how it
+// metrics counts calls, streams and connections. It is a stats.Handler, which is how it
 // hears of connections.
 type metrics struct {
 	requests    *prometheus.CounterVec
@@ -54,11 +54,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// enter counts a stream that opens; leave is to be called when it ends. It is not ok when there are too many.
-func (m *metrics) enter(method string) (leave func(), ok bool) {
+// enter counts a stream that opens and returns how many are open; leave is to be called when it ends.
+func (m *metrics) enter(method string) (open int64, leave func()) {
 	gauge := m.streams.WithLabelValues(m.label(method))
 	gauge.Inc()
-	return func() { m.open.Add(-1); gauge.Dec() }, m.open.Add(1) <= maxStreams
+	return m.open.Add(1), func() { m.open.Add(-1); gauge.Dec() }
 }
 
 // answered counts a call that ends.

@@ -36,7 +36,7 @@ func replicas(a namer.Addr) *meshpb.Replicas {
 		}
 		return failedReplicas(a.Err.Error())
 	}
-	bound := &meshpb.Replicas_Bound{}
+	bound := &meshpb.Replicas_Bound{Metadata: texts(a.Meta)}
 	for _, e := range weighty(a.Endpoints) {
 		if p := endpoint(e); p != nil {
 			bound.Endpoints = append(bound.Endpoints, p)

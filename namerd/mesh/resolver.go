@@ -28,7 +28,7 @@ func (s resolver) GetReplicas(ctx context.Context, r *meshpb.ReplicasReq) (*mesh
 	if len(id) == 0 {
 		return failedReplicas(noID), nil
 	}
-	wait, cancel := s.within(ctx, knownTimeout)
+	wait, cancel := s.within(ctx, s.limits.known)
 	defer cancel()
 	addr, ok := first(wait, s.names.Addr(wait, id), func(a namer.Addr) bool { return a.Status != namer.Pending })
 	if !ok && (ctx.Err() != nil || s.stopping.Err() != nil) {

@@ -20,7 +20,7 @@ func TestReplicas(t *testing.T) {
 	r.namer.SetEndpoints("none")
 	r.namer.Remove("gone")
 	r.namer.Fail("broken", errors.New("no leader \xff"))
-	r.namer.SetAddr("rich", namer.Addr{Status: namer.OK, Endpoints: []namer.Endpoint{
+	r.namer.SetAddr("rich", namer.Addr{Status: namer.OK, Meta: map[string]string{"authority": "web.example"}, Endpoints: []namer.Endpoint{
 		{Addr: "10.0.0.1:1", Weight: 1, Meta: map[string]string{"node": "n1", "dc": "dc1", "": "\xff"}},
 		{Addr: "10.0.0.2:1", Weight: 2},
 		{Addr: "10.0.0.3:1", Weight: 0.5},
@@ -35,7 +35,7 @@ func TestReplicas(t *testing.T) {
 		"/#/m/gone":               "neg",
 		"/#/m/negative":           "neg",
 		"/#/m/broken":             "failed: no leader \uFFFD",
-		"/#/m/rich":               "bound 10.0.0.1:1@n1[=\uFFFD dc=dc1 nodeName=n1] 10.0.0.2:1[endpoint_addr_weight=2.0] 10.0.0.3:1[endpoint_addr_weight=0.5]",
+		"/#/m/rich":               "bound 10.0.0.1:1@n1[=\uFFFD dc=dc1 nodeName=n1] 10.0.0.2:1[endpoint_addr_weight=2.0] 10.0.0.3:1[endpoint_addr_weight=0.5][authority=web.example]",
 		"/#/m/zero":               "bound 10.0.0.4:1[endpoint_addr_weight=0.0]",
 		"/%/io.l5d.port/80/#/m/a": "bound 10.0.0.1:0 127.0.0.1:80 [2001:db8::1]:65535 10.0.0.2:1",
 		"/$/inet/127.1/80":        "bound 127.0.0.1:80",
@@ -95,7 +95,7 @@ func TestReplicasAreFollowed(t *testing.T) {
 	stream.quiet(50 * time.Millisecond) // there is no word for stale
 	r.namer.Fail("a", errors.New("no leader"))
 	isReplicas(t, stream.message(), "failed: no leader")
-	r.namer.Set("a", namer.Answer{}) // pending again: what was sent last stands
+	r.namer.Forget("a") // pending again: what was sent last stands
 	stream.quiet(50 * time.Millisecond)
 	r.namer.SetEndpoints("a")
 	isReplicas(t, stream.message(), "bound ")

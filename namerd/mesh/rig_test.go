@@ -34,22 +34,26 @@ type rig struct {
 // newRig serves the table as namespace default.
 func newRig(t *testing.T, table string) *rig {
 	t.Helper()
-	r := &rig{
-		store:    store.NewMemory(map[string]dtab.Dtab{"default": parseTable(t, table)}),
-		namer:    manual.New(1),
-		registry: prometheus.NewRegistry(),
-	}
-	r.serve(t, r.store)
+	return newLimitedRig(t, table, defaultLimits())
+}
+
+func newLimitedRig(t *testing.T, table string, limits limits) *rig {
+	t.Helper()
+	memory := store.NewMemory(map[string]dtab.Dtab{"default": parseTable(t, table)})
+	r := newRigOn(t, memory, limits)
+	r.store = memory
 	return r
 }
 
-func (r *rig) serve(t *testing.T, s store.Store) {
+func newRigOn(t *testing.T, s store.Store, limits limits) *rig {
 	t.Helper()
+	r := &rig{namer: manual.New(1), registry: prometheus.NewRegistry()}
 	r.names = names.New(s, namer.Options{
 		Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/m"), Namer: r.namer}}, Linger: -1,
 	}, nil)
-	r.server = New(Options{Names: r.names, Registerer: r.registry})
+	r.server = newServer(Options{Names: r.names, Registerer: r.registry}, limits)
 	r.run(t)
+	return r
 }
 
 // run serves on a free port until the test ends.

@@ -44,10 +44,12 @@ type Options struct {
 	Namespace    string        // "default" unless set
 	Local        dtab.Dtab     // sent along with every name, so that its entries win over the table
 	TokenFile    string        // holds a bearer token to send; read at each request
-	CAFile       string        // CA certificates (PEM) in place of the system's, for https
 	Mode         Mode          // Auto unless set
 	PollInterval time.Duration // between two polls of one name; 10s unless set
 	MaxStreams   int           // open at a time, each a connection unless it is HTTP/2; 1,000 unless set
+
+	// For https: CA certificates (PEM) in place of the system's, and a certificate with its key to show.
+	CAFile, CertFile, KeyFile string
 
 	Logger     hclog.Logger
 	Registerer prometheus.Registerer
@@ -58,10 +60,9 @@ const (
 	defaultPollInterval = 10 * time.Second
 	defaultMaxStreams   = 1000
 
-	requestTimeout = 10 * time.Second // of everything but streams
-	maxDocument    = 16 << 20         // bytes of one tree or address set
-	maxLeaves      = 1000             // of one tree
-	maxPolls       = 16               // requests at a time that are no streams
+	maxDocument = 16 << 20 // bytes of one tree or address set
+	maxLeaves   = 1000     // of one tree
+	maxPolls    = 16       // requests at a time that are no streams
 
 	shortestPause = 100 * time.Millisecond // before a stream is opened again
 	longestPause  = 10 * time.Second
@@ -114,7 +115,7 @@ func New(o Options) (*Interpreter, error) {
 	}
 	s, err := newServer(o)
 	if err != nil {
-		return nil, fmt.Errorf("namerd: %w", err)
+		return nil, err
 	}
 	in := &Interpreter{
 		options: o, server: s,
@@ -174,6 +175,12 @@ func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[na
 	return b.cell
 }
 
+// BindGuest is Bind for a name that somebody outside has chosen. Such names need no part of the streams kept from them:
+// names from the configuration are bound first, and with no stream left a name is polled.
+func (in *Interpreter) BindGuest(ctx context.Context, name dtab.Path) watch.Reader[namer.Binding] {
+	return in.Bind(ctx, name)
+}
+
 // join adds one to those that Close waits for. It is false after Close.
 func (in *Interpreter) join() bool {
 	in.mu.Lock()
@@ -192,7 +199,7 @@ func (in *Interpreter) Close() {
 	in.cancel()
 	in.running.Wait()
 	in.addrs.Wait()
-	in.server.close()
+	in.server.peer.Close()
 }
 
 // jitter spreads the polls of names that were bound together.

@@ -2,24 +2,18 @@ package remote
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"argosy/internal/namerdhttp"
 
 	"github.com/hashicorp/go-hclog"
-
-	"argosy/internal/settings"
 )
 
 // kind is a part of the API; the word is the last one of its path, and the label of metrics.
@@ -33,13 +27,12 @@ const (
 
 // server is the namerd, over one pool of connections.
 type server struct {
-	base       string // without a slash at its end
+	peer       *namerdhttp.Peer
+	base       string // for messages
 	namespace  string
-	tokenFile  string
 	maxStreams int64
 	logger     hclog.Logger
 	metrics    *metrics
-	http       *http.Client
 	polls      chan struct{} // holds one for each request that is no stream
 	open       atomic.Int64  // streams, those included that are about to be
 	alive      atomic.Int64  // streams that the namerd has accepted
@@ -50,47 +43,17 @@ type server struct {
 }
 
 func newServer(o Options) (*server, error) {
-	u, err := url.Parse(o.Address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("address %q is no URL: give one such as http://127.0.0.1:4180", o.Address)
+	peer, err := namerdhttp.New(o.Address, namerdhttp.Options{
+		TokenFile: o.TokenFile, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, err
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CAFile != "" {
-		text, err := os.ReadFile(o.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("CA file: %w", err)
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("CA file %s has no certificate in it", o.CAFile)
-		}
-	}
-	// Streams are silent for as long as nothing changes, so a peer that is gone is noticed by keepalive, not by a timeout.
-	dialer := net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &server{
-		base: strings.TrimRight(o.Address, "/"), namespace: o.Namespace, tokenFile: o.TokenFile,
-		maxStreams: int64(o.MaxStreams), logger: o.Logger, metrics: newMetrics(o.Registerer),
-		polls: make(chan struct{}, maxPolls),
-		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy:                 http.ProxyFromEnvironment,
-				DialContext:           dialer.DialContext,
-				TLSClientConfig:       trust,
-				TLSHandshakeTimeout:   5 * time.Second,
-				ForceAttemptHTTP2:     true, // then streams share connections
-				HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
-				DisableCompression:    true, // it would hold small documents back
-				ResponseHeaderTimeout: requestTimeout,
-				MaxIdleConnsPerHost:   maxPolls,
-				IdleConnTimeout:       time.Minute,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		peer: peer, base: peer.Base, namespace: o.Namespace, maxStreams: int64(o.MaxStreams), logger: o.Logger,
+		metrics: newMetrics(o.Registerer), polls: make(chan struct{}, maxPolls),
 	}, nil
 }
-
-func (s *server) close() { s.http.CloseIdleConnections() }
 
 // saidError is what the namerd itself says is wrong, as opposed to not being reached.
 type saidError struct{ text string }
@@ -109,9 +72,6 @@ func (s *server) health() (bool, error) {
 	return s.known, s.failed
 }
 
-// errLate is for an answer that has not come.
-var errLate = errors.New("does not answer in time")
-
 // note remembers how a request went. A name that the namerd does not know itself yet is not answered, so that being late
 // is no trouble while there are streams. The log has one line when trouble begins and one when it ends, whatever the number
 // of names.
@@ -120,7 +80,7 @@ func (s *server) note(k kind, err error) {
 	s.mu.Lock()
 	before := s.failed
 	s.known = s.known || err == nil
-	if errors.Is(err, errLate) && s.alive.Load() > 0 {
+	if errors.Is(err, namerdhttp.ErrLate) && s.alive.Load() > 0 {
 		err = before
 	}
 	s.failed = err
@@ -135,20 +95,9 @@ func (s *server) note(k kind, err error) {
 
 // do sends one request. The answer is a 200, and its body is to be closed.
 func (s *server) do(ctx context.Context, k kind, query string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/api/1/"+string(k)+"/"+s.namespace+"?"+query, nil)
+	answer, err := s.peer.Do(ctx, http.MethodGet, string(k)+"/"+s.namespace+"?"+query, nil, nil)
 	if err != nil {
 		return nil, err
-	}
-	if s.tokenFile != "" {
-		token, err := settings.SecretFromFile(s.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("token file: %w", err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token.Reveal())
-	}
-	answer, err := s.http.Do(r)
-	if err != nil {
-		return nil, s.unreachable(err)
 	}
 	if answer.StatusCode == http.StatusOK {
 		return answer, nil
@@ -166,24 +115,6 @@ func (s *server) refused(status string, body []byte) error {
 	return said("namerd at %s answers %s", s.base, status)
 }
 
-// unreachable words a failed request, without what differs from attempt to attempt: who reads a binding is woken when
-// its error changes.
-func (s *server) unreachable(err error) error {
-	var timeout interface{ Timeout() bool }
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("namerd at %s %w", s.base, errLate)
-	}
-	var request *url.Error
-	if errors.As(err, &request) {
-		err = request.Err
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = fmt.Errorf("%s: %w", op.Op, op.Err)
-	}
-	return fmt.Errorf("namerd at %s cannot be reached: %w", s.base, err)
-}
-
 // get reads the answer to one request.
 func (s *server) get(ctx context.Context, k kind, query string) (document []byte, err error) {
 	select {
@@ -192,7 +123,7 @@ func (s *server) get(ctx context.Context, k kind, query string) (document []byte
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	limited, cancel := context.WithTimeout(ctx, requestTimeout)
+	limited, cancel := context.WithTimeout(ctx, namerdhttp.RequestTimeout)
 	defer cancel()
 	defer func() {
 		if ctx.Err() == nil {
@@ -207,7 +138,7 @@ func (s *server) get(ctx context.Context, k kind, query string) (document []byte
 	document, err = io.ReadAll(io.LimitReader(r.Body, maxDocument+1))
 	switch {
 	case err != nil:
-		return nil, s.unreachable(err)
+		return nil, s.peer.Unreachable(err)
 	case len(document) > maxDocument:
 		return nil, said("namerd at %s: an answer has more than %d bytes", s.base, maxDocument)
 	}
@@ -266,7 +197,7 @@ func (s *server) streamEnded(err error, rest io.Reader) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("namerd at %s has ended a stream", s.base)
 	}
-	return s.unreachable(err)
+	return s.peer.Unreachable(err)
 }
 
 // longestText is how much of a text of the namerd is shown.

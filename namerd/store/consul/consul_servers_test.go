@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -224,7 +225,7 @@ func TestRealSizeLimit(t *testing.T) {
 	for i := range 20_000 {
 		d = append(d, table(t, fmt.Sprintf("/svc/%d => /some/where/far/away", i))...)
 	}
-	if err := s.Put(t.Context(), "big", d); err == nil {
-		t.Error("more than 512 KiB were accepted")
+	if err := s.Put(t.Context(), "big", d); !errors.Is(err, store.ErrLarge) || !strings.Contains(err.Error(), "524288") {
+		t.Errorf("more than 512 KiB: %v", err)
 	}
 }

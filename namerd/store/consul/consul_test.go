@@ -128,6 +128,7 @@ GET /v1/kv/mesh/dtabs/.history/a/20260102T030405.000000006Z-10?consistent=`
 		"GET /v1/kv/mesh/dtabs/?keys=&separator=%2F", "GET /v1/kv/mesh/dtabs/a", none,
 		some, "PUT /v1/txn; cas mesh/dtabs/a 7; set mesh/dtabs/.history/a/TIME 0", none,
 		some, "PUT /v1/txn; check-index mesh/dtabs/a 7; delete-cas mesh/dtabs/a 7; set mesh/dtabs/.history/a/TIME 0",
+		"GET /v1/kv/mesh/dtabs/.history/?keys=&separator=%2F",
 	}, "\n")
 	if strings.Join(got, "\n") != want {
 		t.Errorf("asked\n%s\nwant\n%s", strings.Join(got, "\n"), want)

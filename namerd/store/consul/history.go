@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -194,4 +195,39 @@ func (s *Store) History(ctx context.Context, ns string, limit int) ([]store.Chan
 		return nil, store.ErrMissing
 	}
 	return store.Newest(changes, limit), nil
+}
+
+// forget removes the histories of namespaces that are gone, the longest gone first, where they are too many. It makes
+// room for some more, so that it has nothing to do the next times. What it cannot do is left for then.
+func (s *Store) forget(ctx context.Context) {
+	folder := s.prefix + "/" + historyFolder + "/"
+	folders, _, err := s.kv.Keys(folder, "/", (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil || len(folders) <= store.MaxForgotten {
+		return
+	}
+	names, err := s.List(ctx)
+	if err != nil {
+		return
+	}
+	keys, _, err := s.kv.Keys(folder, "", (&api.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return
+	}
+	newest := map[string]string{} // when a namespace that is gone was changed last, as in its records' names
+	for _, key := range keys {
+		ns, record, ok := strings.Cut(strings.TrimPrefix(key, folder), "/")
+		if _, there := slices.BinarySearch(names, ns); ok && !there && validName(ns) {
+			newest[ns] = max(newest[ns], record)
+		}
+	}
+	if len(newest) <= store.MaxForgotten {
+		return
+	}
+	gone := slices.SortedFunc(maps.Keys(newest), func(a, b string) int { return strings.Compare(newest[a], newest[b]) })
+	for _, ns := range gone[:len(gone)-store.MaxForgotten*9/10] {
+		if _, err := s.kv.DeleteTree(s.historyPrefix(ns), (&api.WriteOptions{}).WithContext(ctx)); err != nil {
+			s.logger.Warn("the history of a namespace that is gone stays", "namespace", ns, "error", err)
+			return
+		}
+	}
 }

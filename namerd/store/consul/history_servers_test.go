@@ -221,3 +221,37 @@ key_prefix "namerd/dtabs/.history/" { policy = "read" }
 	}
 	wantStory(t, New(c.Client, "", hclog.NewNullLogger()), "default", "found /a=>/3")
 }
+
+// The histories of namespaces that are gone do not fill Consul.
+func TestRealForgetsTheGone(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{})
+	s := New(c.Client, "", hclog.NewNullLogger())
+	must(t, s.Create(t.Context(), "aa-here", table(t, "/a=>/1")))
+	must(t, s.Create(t.Context(), "aa-last", table(t, "/a=>/1")))
+	var ops api.TxnOps
+	for i := range store.MaxForgotten { // as deletions long ago have left them, the last one the longest ago
+		key := fmt.Sprintf("namerd/dtabs/.history/ns-%04d/%sT030405.000000006Z-10", i, []string{"20250102", "20240102"}[i/(store.MaxForgotten-1)])
+		ops = append(ops, &api.TxnOp{KV: &api.KVTxnOp{Verb: api.KVSet, Key: key, Value: []byte(`{"exists":false}`)}})
+		if len(ops) == 100 {
+			if ok, answer, _, err := c.Client.Txn().Txn(ops, nil); !ok || err != nil {
+				t.Fatal(answer, err)
+			}
+			ops = nil
+		}
+	}
+	must(t, s.Delete(t.Context(), "aa-last"))
+	folders, _, err := c.Client.KV().Keys("namerd/dtabs/.history/", "/", nil)
+	must(t, err)
+	if want := store.MaxForgotten*9/10 + 1; len(folders) != want {
+		t.Errorf("%d histories are left, want %d", len(folders), want)
+	}
+	for _, ns := range []string{"aa-here", "aa-last"} {
+		if !slices.Contains(folders, "namerd/dtabs/.history/"+ns+"/") {
+			t.Errorf("%s is forgotten", ns)
+		}
+	}
+	if slices.Contains(folders, fmt.Sprintf("namerd/dtabs/.history/ns-%04d/", store.MaxForgotten-1)) {
+		t.Error("the longest gone is not forgotten")
+	}
+}

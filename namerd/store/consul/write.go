@@ -51,12 +51,16 @@ func (s *Store) Put(ctx context.Context, ns string, d dtab.Dtab) error {
 
 // Delete removes the namespace. Of several that delete it at the same moment, one does.
 func (s *Store) Delete(ctx context.Context, ns string) error {
-	return s.change(ctx, ns, store.ActionDelete, nil, func(current *api.KVPair) error {
+	err := s.change(ctx, ns, store.ActionDelete, nil, func(current *api.KVPair) error {
 		if current == nil {
 			return store.ErrMissing
 		}
 		return nil
 	})
+	if err == nil {
+		s.forget(ctx)
+	}
+	return err
 }
 
 // errStale: the table has changed since it was read.
@@ -200,6 +204,10 @@ func (s *Store) plain(ctx context.Context, key string, table api.TxnOps) error {
 		write = s.kv.DeleteCAS
 	}
 	done, _, err := write(pair, (&api.WriteOptions{}).WithContext(ctx))
+	var status api.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusRequestEntityTooLarge {
+		return fmt.Errorf("write %s to Consul: %w: %s", key, store.ErrLarge, status.Body)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s to Consul: %w", key, err)
 	}

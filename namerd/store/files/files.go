@@ -209,7 +209,7 @@ func (s *Store) change(ctx context.Context, ns, action string, allowed func(*spa
 			return fmt.Errorf("write %s: %w", ns, err)
 		}
 		if len(text) > maxFile {
-			return fmt.Errorf("write %s: its text has %d bytes, more than %d", ns, len(text), maxFile)
+			return fmt.Errorf("write %s: %w: its text has %d bytes, more than %d", ns, store.ErrLarge, len(text), maxFile)
 		}
 		if err := replace(s.path(ns), text); err != nil {
 			return fmt.Errorf("write %s: %w", ns, err)

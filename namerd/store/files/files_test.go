@@ -244,6 +244,10 @@ func TestThingsThatAreNoTables(t *testing.T) {
 			t.Errorf("%s: %v", ns, err)
 		}
 	}
+	d := table(t, "/a=>/b"+strings.Repeat("|/b", maxFile/5))
+	if err := s.Put(t.Context(), "larger", d); !errors.Is(err, store.ErrLarge) {
+		t.Error(err)
+	}
 	// A folder that has gone as a whole is trouble, and no deletion.
 	must(t, s.Put(t.Context(), "default", table(t, "/a=>/1")))
 	must(t, os.Rename(dir, dir+".away"))
@@ -300,5 +304,22 @@ func TestForgetsTheGone(t *testing.T) {
 	}
 	if got := story(t, s, "last"); got != "delete |put " {
 		t.Error(got)
+	}
+}
+
+// File systems count time in steps: what was changed just before it was read may be changed again without a trace.
+func TestFreshStampsAreNotTrusted(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x")
+	must(t, os.WriteFile(path, nil, 0o600))
+	now := stat(path)
+	for age, want := range map[time.Duration]bool{0: false, time.Second: false, 3 * time.Second: true} {
+		p := &space{stamp: now, readAt: time.Now().Add(age)}
+		if got := p.same(now); got != want {
+			t.Errorf("read %v after the change: trusted %v", age, got)
+		}
+	}
+	if p := (&space{}); !p.same(stamp{}) {
+		t.Error("what is not there is something else")
 	}
 }

@@ -1,11 +1,9 @@
 package storetest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -124,36 +122,14 @@ func historyIsBounded(t *testing.T, s store.Store) {
 
 // Whoever writes at the same time, each accepted change is remembered once, in the order in which they were made.
 func historyOfManyWriters(t *testing.T, s store.Store) {
-	must(t, s.Create(t.Context(), "default", table("")))
-	const writers, rounds = 4, 5
-	var wg sync.WaitGroup
-	for i := range writers {
-		wg.Go(func() {
-			for round := range rounds {
-				for {
-					e, err := s.Get(t.Context(), "default")
-					if err == nil {
-						err = s.Update(t.Context(), "default", e.Dtab.Concat(table(fmt.Sprintf("/w/%d/%d=>/x", i, round))), e.Version)
-					}
-					if err == nil {
-						break
-					}
-					if !errors.Is(err, store.ErrVersion) {
-						t.Error(err)
-						return
-					}
-				}
-			}
-		})
-	}
-	wg.Wait()
+	writes := appended(t, s)
 	changes := history(t, s, "default", 0)
-	if len(changes) != writers*rounds+1 {
+	if len(changes) != writes+1 {
 		t.Fatalf("%d changes are remembered: %s", len(changes), story(changes))
 	}
 	seen := map[store.Version]bool{}
 	for i, c := range changes {
-		if len(c.Dtab) != writers*rounds-i || seen[c.Version] {
+		if len(c.Dtab) != writes-i || seen[c.Version] {
 			t.Errorf("change %d, version %q: %s", i, c.Version, c.Dtab)
 		}
 		seen[c.Version] = true
