@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -18,7 +19,7 @@ import (
 )
 
 const (
-	// wireNames is how many names from outside are followed at a time.
+	// wireNames is how many names from outside are followed at a time, where the configuration does not say.
 	wireNames = 1000
 	// Names from outside are forgotten when no connection has used them for so long: one that stands for something, and
 	// one that does not, which would otherwise be looked up again for every connection of a scan.
@@ -29,6 +30,7 @@ const (
 // binder turns names into live bindings: namer.Interpreter, or a hand-driven one in tests.
 type binder interface {
 	Bind(ctx context.Context, name dtab.Path) watch.Reader[namer.Binding]
+	BindGuest(ctx context.Context, name dtab.Path) watch.Reader[namer.Binding] // for a name from outside
 }
 
 // names keeps one live binding and one balancer for each name in use. Its methods may be called from any goroutine.
@@ -42,6 +44,7 @@ type names struct {
 	byName map[string]*destination
 	fixed  map[string]bool // from the configuration; never evicted
 	wire   int             // how many are not fixed
+	most   int             // how many of these are followed at a time
 	closed bool
 }
 
@@ -51,6 +54,7 @@ type destination struct {
 	label    string // for metrics; from the configuration
 	balancer *balance.Balancer
 	binding  *watch.Cell[namer.Binding]
+	refused  atomic.Uint64 // connections that got no endpoint
 
 	stop  func()        // ends the following and waits
 	taken chan struct{} // closed when the binder's first answer, which may be Pending, has been taken
@@ -68,25 +72,26 @@ func newNames(m *metrics, logger hclog.Logger) *names {
 	}
 }
 
-// use makes b the source of all bindings and fixed the names that are followed from the start. Until b knows what a
-// name stands for, the last good answer of the binder before goes on.
-func (n *names) use(b binder, fixed []dtab.Path) {
+// use makes b the source of all bindings, fixed the names that are followed from the start, and most the number of other
+// names. Until b knows what a name stands for, the last good answer of the binder before goes on.
+func (n *names) use(b binder, fixed []dtab.Path, most int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	changed := n.binder != b
 	var waiting []*destination
-	n.binder = b
+	n.binder, n.most = b, cmp.Or(most, wireNames)
 	n.fixed = map[string]bool{}
 	for _, name := range fixed {
 		n.fixed[name.String()] = true
 	}
 	for key, d := range n.byName {
-		if changed {
+		promoted := d.fromWire && n.fixed[key]
+		d.fromWire = !n.fixed[key] // it keeps its label: that of the first use
+		if changed || promoted {
 			d.stop()
 			n.follow(d)
 			waiting = append(waiting, d)
 		}
-		d.fromWire = !n.fixed[key] // it keeps its label: that of the first use
 	}
 	for _, name := range fixed {
 		if n.byName[name.String()] == nil {
@@ -129,7 +134,7 @@ func (n *names) acquire(name dtab.Path, label string) (*destination, error) {
 	}
 	d := n.byName[name.String()]
 	if d == nil {
-		if n.wire >= wireNames && !n.evictOldest() {
+		if n.wire >= n.most && !n.evictOldest() {
 			return nil, outcome.Wrap(outcome.NoRoute, errTooManyNames)
 		}
 		d = n.add(name, label, true)
@@ -161,7 +166,10 @@ func (n *names) add(name dtab.Path, label string, fromWire bool) *destination {
 // follow keeps d's balancer in step with what the binder says.
 func (n *names) follow(d *destination) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done, taken, binder := make(chan struct{}), make(chan struct{}), n.binder
+	done, taken, bind := make(chan struct{}), make(chan struct{}), n.binder.Bind
+	if d.fromWire {
+		bind = n.binder.BindGuest
+	}
 	d.taken = taken
 	d.stop = func() {
 		cancel()
@@ -172,7 +180,7 @@ func (n *names) follow(d *destination) {
 		first := sync.OnceFunc(func() { close(taken) })
 		defer first()
 		// Here, because it is not for nothing to evaluate a name that somebody has sent us: others must not wait for it.
-		live := binder.Bind(ctx, d.name)
+		live := bind(ctx, d.name)
 		for b := range watch.Values(ctx, live) {
 			d.take(b, n.metrics, n.logger)
 			first()
@@ -298,6 +306,13 @@ func (n *names) forget(key string, d *destination) {
 	if d.named() {
 		n.metrics.forgetDestination(d.label)
 	}
+}
+
+// find returns the destination of a name that is followed, or nil. Nobody keeps it.
+func (n *names) find(name dtab.Path) *destination {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.byName[name.String()]
 }
 
 // all returns the destinations in the order of their names.

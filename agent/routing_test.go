@@ -185,3 +185,50 @@ func TestIdle(t *testing.T) {
 	p.dial("redis")
 	p.expectClosed("redis", "idle", 1)
 }
+
+// TestOnEmpty: an alternative without endpoints gives way to the next, unless the configuration says otherwise.
+func TestOnEmpty(t *testing.T) {
+	redis := startBackend(t, "redis1")
+	for _, stops := range []bool{false, true} {
+		cfg := baseConfig(map[string][]string{"none": {}, "redis": {redis.addr}})
+		table := mustDtab("/svc => /#/static/none | /#/static/redis")
+		cfg.Dtab.Static, cfg.Dtab.EmptyStops = &table, stops
+		cfg.Listeners = []config.Listener{listenerTo("redis", "/svc")}
+		p := startAgent(t, cfg)
+		if stops {
+			p.refusal("redis")
+			p.expectClosed("redis", "empty", 1)
+		} else if _, who := p.dial("redis"); who != "redis1" {
+			t.Errorf("%s answers", who)
+		}
+	}
+}
+
+// TestAlternativeTimeout: a Consul that accepts and never answers does not hang what has another place to go.
+func TestAlternativeTimeout(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	redis := startBackend(t, "redis1")
+	for _, timeout := range []time.Duration{100 * time.Millisecond, 0} {
+		cfg := baseConfig(map[string][]string{"redis": {redis.addr}})
+		table := mustDtab("/svc => /#/io.l5d.consul/dc2/redis | /#/static/redis")
+		cfg.Dtab.Static, cfg.Dtab.AlternativeTimeout = &table, timeout
+		cfg.Consul.Address, cfg.Consul.Timeout = dead.Addr().String(), time.Minute
+		cfg.Namers = append(cfg.Namers, mounts.Namer{Kind: mounts.KindConsul, Prefix: dtab.MustParsePath("/#/io.l5d.consul"), Consul: &mounts.Consul{}})
+		l := listenerTo("redis", "/svc")
+		if timeout == 0 {
+			l.ConnectTimeout = 300 * time.Millisecond
+		}
+		cfg.Listeners = []config.Listener{l}
+		p := startUnready(t, cfg)
+		if timeout == 0 {
+			p.refusal("redis")
+			p.expectClosed("redis", "pending_timeout", 1)
+		} else if _, who := p.dial("redis"); who != "redis1" {
+			t.Errorf("%s answers", who)
+		}
+	}
+}

@@ -50,21 +50,24 @@ func (d Dtab) Equal(e Dtab) bool { return slices.EqualFunc(d, e, Dentry.Equal) }
 
 // Lookup takes one step: it returns the trees of all entries whose prefix matches, the last entry first, as an Alt if
 // there are several, with what the prefix does not cover of path appended to their leaves. Neg means that none matches,
-// or that the only one says so.
+// or that the only one says so. It tries all entries; an Index does not.
 func (d Dtab) Lookup(path Path) Tree[Path] {
 	var found []Branch[Path]
 	for _, e := range slices.Backward(d) {
-		if !e.Prefix.Matches(path) {
-			continue
+		if e.Prefix.Matches(path) {
+			found = append(found, Branch[Path]{Tree: e.below(path)})
 		}
-		rest := path[len(e.Prefix):]
-		t := e.Dst
-		if len(rest) > 0 {
-			t = Map(t, func(leaf Path) Path { return leaf.Concat(rest) })
-		}
-		found = append(found, Branch[Path]{Tree: t})
 	}
 	return collapse(Alt, found)
+}
+
+// below is what the entry makes of a path that its prefix matches: what the prefix does not cover goes behind the leaves.
+func (e Dentry) below(path Path) Tree[Path] {
+	rest := path[len(e.Prefix):]
+	if len(rest) == 0 {
+		return e.Dst
+	}
+	return Map(e.Dst, func(leaf Path) Path { return leaf.Concat(rest) })
 }
 
 // Concat returns a new table: the entries of d, then those of e, which so take precedence.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestWeightsPrintAsJavaDoes(t *testing.T) {
@@ -70,49 +69,6 @@ func TestJavaWhiteSpace(t *testing.T) {
 		if _, err := ParsePath(string(r) + "/a"); err == nil {
 			t.Errorf("%U is read as white space", r)
 		}
-	}
-}
-
-func TestHugeNestingIsAnError(t *testing.T) {
-	for _, s := range []string{
-		strings.Repeat("(", 1_000_000),
-		strings.Repeat("(", 1_000_000) + "/a" + strings.Repeat(")", 1_000_000),
-		strings.Repeat("(/a|", 1_000_000),
-	} {
-		start := time.Now()
-		_, err := ParseTree(s)
-		if err == nil || !strings.HasPrefix(err.Error(), "no more than 1000 open parentheses expected") {
-			t.Errorf("got %.100v", err)
-		}
-		if err != nil && len(err.Error()) > 10_000 {
-			t.Errorf("an error of %d bytes", len(err.Error()))
-		}
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("took %v", took)
-		}
-	}
-	ok := strings.Repeat("(/a | ", deepest) + "/b" + strings.Repeat(")", deepest)
-	tree, err := ParseTree(ok)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := ParseTree(TreeString(tree))
-	if err != nil || !EqualTrees(tree, again, Path.Equal) {
-		t.Errorf("the deepest tree does not read back: %v", err)
-	}
-}
-
-func TestHugeTableIsLinear(t *testing.T) {
-	start := time.Now()
-	d := mustParse(t, strings.Repeat(`/svc/some\x20name => 9*/a/b/c & 1*/d | (/e & /f | $) ; # why`+"\n", 50_000))
-	if len(d) != 50_000 {
-		t.Fatalf("%d entries", len(d))
-	}
-	if again := mustParse(t, d.String()); !again.Equal(d) {
-		t.Error("does not read back")
-	}
-	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 

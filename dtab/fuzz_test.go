@@ -123,3 +123,51 @@ func checkError(t *testing.T, err error, input string) {
 		t.Errorf("%q: error %#v", input, err)
 	}
 }
+
+// What decodes encodes to what decodes to an equal table, and the text of an entry is read as everywhere else.
+func FuzzUnmarshalJSON(f *testing.F) {
+	var t testing.T
+	for _, c := range corpus(&t, "json_codec") {
+		f.Add(c.In.Body)
+	}
+	for _, c := range corpus(&t, "dtab_parse") {
+		body, _ := json.Marshal([]jsonDentry{{Prefix: "/a", Dst: c.In.Input}})
+		f.Add(string(body))
+	}
+	f.Add(`[{"prefix":" /a/* # c","dst":"0.005*/b & (~ | /\\xff)"},{"Prefix":"/","dst":null}]`)
+	f.Fuzz(func(t *testing.T, body string) {
+		var d Dtab
+		if err := json.Unmarshal([]byte(body), &d); err != nil {
+			return
+		}
+		again, err := d.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var decoded Dtab
+		if err := json.Unmarshal(again, &decoded); err != nil || len(decoded) != len(d) || d.WeightsKept() && !decoded.Equal(d) {
+			t.Fatalf("%s encodes to %s, %v", body, again, err)
+		}
+		if parsed, err := Parse(d.String()); err != nil || !parsed.Equal(decoded) {
+			t.Fatalf("%s is as text %s, %v", body, d, err)
+		}
+	})
+}
+
+// The index finds what the scan finds.
+func FuzzIndex(f *testing.F) {
+	var t testing.T
+	for _, c := range corpus(&t, "lookup") {
+		f.Add(c.In.Dtab, c.In.Path)
+	}
+	f.Fuzz(func(t *testing.T, table, name string) {
+		d, err := Parse(table)
+		path, err2 := ParsePath(name)
+		if err != nil || err2 != nil {
+			return
+		}
+		if got, want := NewIndex(d).Lookup(path), d.Lookup(path); !EqualTrees(got, want, Path.Equal) {
+			t.Errorf("%s under %s: got %s, want %s", path, d, TreeString(got), TreeString(want))
+		}
+	})
+}

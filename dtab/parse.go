@@ -105,6 +105,9 @@ func (p *parser) skip() {
 			p.at += n + 1
 			continue
 		}
+		if c := p.s[p.at]; '!' <= c && c < utf8.RuneSelf {
+			return
+		}
 		r, n := utf8.DecodeRuneInString(p.s[p.at:])
 		if !isSpace(r) {
 			return
@@ -131,7 +134,7 @@ func (p *parser) path() Path {
 	if !p.atElement() {
 		return Path{}
 	}
-	var path Path
+	path := make(Path, 0, p.elements())
 	for {
 		path = append(path, p.element())
 		if !p.take('/') {
@@ -146,7 +149,7 @@ func (p *parser) prefix() Prefix {
 	if !p.atElement() && p.peek() != '*' {
 		return Prefix{}
 	}
-	var prefix Prefix
+	prefix := make(Prefix, 0, p.elements())
 	for {
 		if p.take('*') {
 			prefix = append(prefix, Elem{Wild: true})
@@ -159,11 +162,24 @@ func (p *parser) prefix() Prefix {
 	}
 }
 
+// elements is how many elements the path at an element has, or less: it is for making room.
+func (p *parser) elements() int {
+	n := 1
+	for _, c := range []byte(p.s[p.at:min(p.at+256, len(p.s))]) {
+		if c == '/' {
+			n++
+		} else if !labelByte(c) && c != '\\' && c != '*' {
+			break
+		}
+	}
+	return n
+}
+
 func (p *parser) atElement() bool { return labelByte(p.peek()) || p.peek() == '\\' }
 
 func (p *parser) element() string {
 	start := p.at
-	for labelByte(p.peek()) {
+	for p.err == nil && p.at < len(p.s) && labelByte(p.s[p.at]) {
 		p.at++
 	}
 	if p.peek() != '\\' { // no escape: the label is a part of the text
@@ -207,24 +223,29 @@ func (p *parser) hex() byte {
 }
 
 func (p *parser) tree() Tree[Path] {
-	var branches []Branch[Path]
-	for {
-		branches = append(branches, Branch[Path]{Tree: p.union()})
-		if !p.take('|') {
-			return collapse(Alt, branches)
-		}
+	first := p.union()
+	if p.peek() != '|' {
+		return first // most trees: without a list of one
 	}
+	branches := []Branch[Path]{{Tree: first}}
+	for p.take('|') {
+		branches = append(branches, Branch[Path]{Tree: p.union()})
+	}
+	return Tree[Path]{Kind: Alt, Branches: branches}
 }
 
 func (p *parser) union() Tree[Path] {
-	var branches []Branch[Path]
-	for {
+	first := p.branch()
+	p.skip()
+	if p.peek() != '&' {
+		return first.Tree
+	}
+	branches := []Branch[Path]{first}
+	for p.take('&') {
 		branches = append(branches, p.branch())
 		p.skip()
-		if !p.take('&') {
-			return collapse(Union, branches)
-		}
 	}
+	return Tree[Path]{Kind: Union, Branches: branches}
 }
 
 func (p *parser) branch() Branch[Path] {

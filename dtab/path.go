@@ -144,10 +144,11 @@ func printEscaped(b *strings.Builder, label string) {
 }
 
 // labelByte reports whether c may stand in an element as it is.
-func labelByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
+func labelByte(c byte) bool { return labelBytes[c] }
+
+var labelBytes = func() (is [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:.#$%-") {
+		is[c] = true
 	}
-	return strings.IndexByte("_:.#$%-", c) >= 0
-}
+	return is
+}()

@@ -11,10 +11,11 @@ import (
 
 // binder keeps one name bound. All its methods but the first step run in one goroutine.
 type binder struct {
-	in   *Interpreter
-	ctx  context.Context
-	tree dtab.Tree[dtab.Path]
-	cell *watch.Cell[Binding]
+	in    *Interpreter
+	ctx   context.Context
+	tree  dtab.Tree[dtab.Path]
+	guest bool
+	cell  *watch.Cell[Binding]
 
 	held map[string]*lookup // in use since the last step
 	good *dtab.Tree[found]  // the last good answer
@@ -88,37 +89,42 @@ func (b *binder) evaluate(used map[string]*lookup) outcome {
 	case Failed:
 		return failed(table.Err)
 	}
-	e := b.evaluation(table.Dtab.Concat(b.in.options.Local), used)
-	o := e.run(nodes(b.tree))
+	e := b.evaluation(layers{table.index(), b.in.local}, used)
+	o := e.run(b.tree)
 	b.wake = e.wake
 	return o
 }
 
 // evaluation makes a run over what the namers say now.
-func (b *binder) evaluation(table dtab.Dtab, used map[string]*lookup) *evaluation {
+func (b *binder) evaluation(table layers, used map[string]*lookup) *evaluation {
 	known := make(map[string]asked)
-	return &evaluation{
+	e := &evaluation{
 		ctx:    b.ctx,
 		limits: b.in.limits,
 		table:  table,
 		mounts: b.in.mounts,
 		now:    time.Now(),
-		ask: func(mount int, key dtab.Path) asked {
-			id := lookupID(mount, key)
-			a, ok := known[id]
-			if !ok { // each name is read once, so that one step sees one state of it
-				a = b.ask(id, mount, key, used)
-				known[id] = a
-			}
-			return a
-		},
 	}
+	e.ask = func(mount int, key dtab.Path) asked {
+		id := lookupID(mount, key)
+		a, ok := known[id]
+		if !ok { // each name is read once, so that one step sees one state of it
+			a = b.ask(e, id, mount, key, used)
+			known[id] = a
+		}
+		return a
+	}
+	return e
 }
 
-func (b *binder) ask(id string, mount int, key dtab.Path, used map[string]*lookup) asked {
-	l := b.in.shared.acquire(id, mount, key)
-	if l == nil {
-		return asked{Answer: Answer{Status: Failed, Err: ErrClosed}}
+// againWhenFull is how often it is tried whether there is room for another watch.
+const againWhenFull = time.Second
+
+func (b *binder) ask(e *evaluation, id string, mount int, key dtab.Path, used map[string]*lookup) asked {
+	l, err := b.in.shared.acquire(id, mount, key, b.guest)
+	if err != nil {
+		e.lookAgain(e.now.Add(againWhenFull))
+		return asked{Answer: Answer{Status: Failed, Err: err}}
 	}
 	used[id] = l
 	s := watch.Read(&b.read, watch.Reader[stamped](l.cell))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"argosy/dtab"
 	"argosy/internal/watch"
 	"argosy/namer"
+	"argosy/namer/rewrite"
 )
 
 // The cases come from dtab's testdata; the "about" list there explains the format.
@@ -28,6 +30,8 @@ type corpusInput struct {
 	Namers   []corpusNamer
 	Services map[string][]string
 	Steps    []corpusInput
+
+	Pattern, Name string // of a rewriting namer
 }
 
 type corpusNamer struct {
@@ -56,7 +60,15 @@ type corpusCase struct {
 		DeadShare float64 `json:"dead_share"`
 		Resolved  corpusLeaf
 		Emits     []struct{ State, Tree string }
+		corpusAnswer
 	}
+}
+
+// corpusAnswer is what one namer says of one path.
+type corpusAnswer struct {
+	Result, Path string
+	ID, Residual string
+	Addr         []string
 }
 
 func corpus(t *testing.T, group string) []corpusCase {
@@ -101,16 +113,16 @@ func (n *corpusEntries) Split(name dtab.Path) (key, residual dtab.Path, ok bool)
 
 func (n *corpusEntries) Watch(ctx context.Context, prefix, key dtab.Path, publish func(namer.Answer)) {
 	for entries := range watch.Values(ctx, n.entries) {
-		publish(corpusAnswer(entries, prefix, key))
+		publish(answerOf(entries, prefix, key))
 	}
 }
 
 func (n *corpusEntries) Peek(prefix, key dtab.Path) (namer.Answer, bool) {
 	entries, _ := n.entries.Load()
-	return corpusAnswer(entries, prefix, key), true
+	return answerOf(entries, prefix, key), true
 }
 
-func corpusAnswer(entries map[string]json.RawMessage, prefix, name dtab.Path) namer.Answer {
+func answerOf(entries map[string]json.RawMessage, prefix, name dtab.Path) namer.Answer {
 	for i := len(name); i >= 0; i-- {
 		entry, ok := entries[name[:i].String()]
 		if !ok {
@@ -251,18 +263,8 @@ func (w *world) interpreter(in corpusInput) *namer.Interpreter {
 	return i
 }
 
-// needsUtilityNamers are cases that go through namers which there are not yet.
-func needsUtilityNamers(c corpusCase) bool {
-	return strings.Contains(string(c.In.Dtab), "/$/io.buoyant.")
-}
-
 func TestCorpusBind(t *testing.T) {
-	left := 0
 	for _, c := range corpus(t, "bind") {
-		if needsUtilityNamers(c) {
-			left++
-			continue
-		}
 		t.Run(c.ID, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, c.In)
@@ -279,9 +281,6 @@ func TestCorpusBind(t *testing.T) {
 				checkBinding(t, c, b)
 			})
 		})
-	}
-	if left != 5 {
-		t.Errorf("%d cases left out, want 5", left)
 	}
 }
 
@@ -439,5 +438,55 @@ func TestCorpusWatch(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestCorpusUtilityNamers(t *testing.T) {
+	for _, c := range corpus(t, "utility_namers") {
+		t.Run(c.ID, func(t *testing.T) {
+			prefix, system := dtab.Path{namer.SystemPrefix}, namer.System{}
+			answer := namer.NoAnswer()
+			if path := dtab.MustParsePath(c.In.Path); path.HasPrefix(prefix) {
+				var ok bool
+				if answer, ok = system.Constant(prefix, path[1:]); !ok {
+					t.Fatal("not known from the name alone")
+				}
+			}
+			checkAnswer(t, c.Expect.corpusAnswer, answer)
+		})
+	}
+}
+
+func TestCorpusRewriteNamer(t *testing.T) {
+	for _, c := range corpus(t, "rewrite_namer") {
+		t.Run(c.ID, func(t *testing.T) {
+			n, err := rewrite.New(c.In.Pattern, c.In.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, ok := n.Constant(dtab.MustParsePath("/#/io.l5d.rewrite"), dtab.MustParsePath(c.In.Path))
+			if !ok {
+				t.Fatal("not known from the name alone")
+			}
+			checkAnswer(t, c.Expect.corpusAnswer, answer)
+		})
+	}
+}
+
+func checkAnswer(t *testing.T, want corpusAnswer, a namer.Answer) {
+	t.Helper()
+	if a.Status != namer.OK {
+		t.Fatalf("got %s, %v", a.Status, a.Err)
+	}
+	got := corpusAnswer{Result: map[dtab.Kind]string{dtab.Neg: "neg", dtab.Fail: "fail", dtab.Empty: "empty"}[a.Tree.Kind]}
+	if a.Tree.Kind == dtab.Leaf {
+		if b := a.Tree.Leaf.Bound; b != nil {
+			got = corpusAnswer{Result: "bound", ID: b.ID.String(), Residual: b.Residual.String(), Addr: addrsOf(b.Addr)}
+		} else {
+			got = corpusAnswer{Result: "path", Path: a.Tree.Leaf.Path.String()}
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

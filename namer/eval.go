@@ -3,6 +3,7 @@ package namer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -12,12 +13,12 @@ import (
 // it happens in when it is about depth.
 type RecursionError struct {
 	Depth   int // the limit that was reached, or 0
-	Lookups int // the limit that was reached, or 0
+	Lookups int // the limit that was reached, or 0: of lookups, or of work that takes as long
 }
 
 func (e *RecursionError) Error() string {
 	if e.Lookups > 0 {
-		return fmt.Sprintf("Max recursion level: more than %d lookups for one name in Namer lookup", e.Lookups)
+		return fmt.Sprintf("Max recursion level: more work than %d lookups for one name in Namer lookup", e.Lookups)
 	}
 	return fmt.Sprintf("Max recursion level: %d reached in Namer lookup", e.Depth)
 }
@@ -37,22 +38,17 @@ type asked struct {
 	from  *lookup   // where the answer comes from
 }
 
-// node is a leaf on the way: a path to look up, or the end of it.
-type node struct {
-	path dtab.Path
-	end  *found
-}
-
 // evaluation is one run over snapshots: it reads each of them once, and has no other input but the time.
 type evaluation struct {
 	ctx    context.Context
 	limits limits
-	table  dtab.Dtab
+	table  layers
 	mounts []Mount
 	ask    func(mount int, key dtab.Path) asked // what a namer says now
 	now    time.Time
 
-	left  int       // lookups
+	left  int       // of the budget, see spend
+	deep  int       // nodes of trees around this one
 	abort error     // why the whole is given up
 	wake  time.Time // when to look again though nothing has changed; zero: no need
 }
@@ -69,14 +65,43 @@ type outcome struct {
 	tree   dtab.Tree[found]
 	err    error
 	since  time.Time // for Pending: when it began
+	told   bool      // for Failed, in an explanation: a step of it says so
 }
 
 func failed(err error) outcome { return outcome{status: Failed, err: err} }
 
+// What one evaluation may cost is given in lookups, but it is not only these that take time: an evaluation may go through
+// huge trees, or carry along a path that grows with every step. Spending is counted in nodes of trees and elements of
+// paths, of which so many are worth a lookup.
+const costOfLookup = 100
+
+// deepestNesting is how many nodes of trees may be around one another, over all lookups on the way: going down into what
+// is written with many parentheses, and looked up again and again, would need more memory than what it comes to.
+const deepestNesting = 10_000
+
+// start gives the evaluation its budget.
+func (e *evaluation) start() { e.left = e.limits.lookups * costOfLookup }
+
+// spend takes so much from the budget, and is false when the whole is given up.
+func (e *evaluation) spend(cost int) bool {
+	if e.left -= cost; e.left < 0 && e.abort == nil {
+		e.abort = &RecursionError{Lookups: e.limits.lookups}
+	}
+	return e.abort == nil
+}
+
+// node pays for going down to a node.
+func (e *evaluation) node(cost int) bool {
+	if e.deep > deepestNesting {
+		cost = e.left + 1
+	}
+	return e.spend(cost)
+}
+
 // run binds a tree to the end.
-func (e *evaluation) run(t dtab.Tree[node]) outcome {
-	e.left = e.limits.lookups
-	o := e.bind(t, 0, nil)
+func (e *evaluation) run(t dtab.Tree[dtab.Path]) outcome {
+	e.start()
+	o := bind(e, t, 0, nil, func(p dtab.Path, weight *float64) outcome { return e.lookup(p, 0, weight) })
 	if e.abort != nil {
 		return failed(e.abort)
 	}
@@ -84,25 +109,27 @@ func (e *evaluation) run(t dtab.Tree[node]) outcome {
 }
 
 // bind follows the rules of Finagle's Namer.bind: depth counts lookups, weight is that of the innermost union's branch.
-func (e *evaluation) bind(t dtab.Tree[node], depth int, weight *float64) outcome {
-	if e.abort != nil {
+// leaf says what a leaf comes to.
+func bind[L any](e *evaluation, t dtab.Tree[L], depth int, weight *float64, leaf func(l L, weight *float64) outcome) outcome {
+	e.deep++
+	defer func() { e.deep-- }()
+	switch {
+	case !e.node(1):
 		return failed(e.abort)
-	}
-	if depth > e.limits.depth {
+	case depth > e.limits.depth:
 		return failed(&RecursionError{Depth: e.limits.depth})
 	}
-	switch {
-	case t.Kind == dtab.Leaf && t.Leaf.end != nil:
-		end := *t.Leaf.end
-		end.Weight = weight
-		return outcome{status: OK, tree: dtab.LeafOf(end)}
-	case t.Kind == dtab.Leaf:
-		return e.lookup(t.Leaf.path, depth, weight)
-	case t.Kind == dtab.Alt:
-		o, _ := e.alt(len(t.Branches), func(i int) outcome { return e.bind(t.Branches[i].Tree, depth, weight) })
+	switch t.Kind {
+	case dtab.Leaf:
+		return leaf(t.Leaf, weight)
+	case dtab.Alt:
+		o, _ := e.alt(len(t.Branches), func(i int) outcome { return bind(e, t.Branches[i].Tree, depth, weight, leaf) })
 		return o
-	case t.Kind == dtab.Union:
-		return e.union(t.Branches, func(i int) outcome { return e.bind(t.Branches[i].Tree, depth, &t.Branches[i].Weight) })
+	case dtab.Union:
+		return e.union(len(t.Branches), func(i int) (outcome, float64) {
+			b := &t.Branches[i]
+			return bind(e, b.Tree, depth, &b.Weight, leaf), b.Weight
+		})
 	}
 	return outcome{status: OK, tree: dtab.Tree[found]{Kind: t.Kind}}
 }
@@ -151,10 +178,15 @@ func (e *evaluation) tooSlow(since time.Time) bool {
 	if !e.now.Before(end) {
 		return true
 	}
-	if e.wake.IsZero() || end.Before(e.wake) {
-		e.wake = end
-	}
+	e.lookAgain(end)
 	return false
+}
+
+// lookAgain sees to it that the next evaluation is no later than that.
+func (e *evaluation) lookAgain(at time.Time) {
+	if e.wake.IsZero() || at.Before(e.wake) {
+		e.wake = at
+	}
 }
 
 // isDry reports whether a bound tree has no endpoint, and nobody has asked for that with a $.
@@ -174,18 +206,21 @@ func isDry(t dtab.Tree[found]) bool {
 	return false
 }
 
-// union binds all branches. What is known is used; only if nothing is, the union fails or waits.
-func (e *evaluation) union(branches []dtab.Branch[node], child func(i int) outcome) outcome {
-	if len(branches) == 1 {
-		return child(0)
+// union binds all n branches. What is known is used; only if nothing is, the union fails or waits.
+func (e *evaluation) union(n int, child func(i int) (outcome, float64)) outcome {
+	if n == 1 {
+		o, _ := child(0)
+		return o
 	}
-	known := dtab.Tree[found]{Kind: dtab.Union}
+	var known []dtab.Branch[found]
 	var pending, broken *outcome
-	for i, b := range branches {
-		o := child(i)
+	for i := range n {
+		o, weight := child(i)
 		switch {
+		case e.abort != nil:
+			return failed(e.abort)
 		case o.status == OK:
-			known.Branches = append(known.Branches, dtab.Branch[found]{Weight: b.Weight, Tree: o.tree})
+			known = append(known, dtab.Branch[found]{Weight: weight, Tree: o.tree})
 		case o.status == Failed && broken == nil:
 			broken = &o
 		case o.status == Pending && (pending == nil || o.since.Before(pending.since)):
@@ -193,10 +228,8 @@ func (e *evaluation) union(branches []dtab.Branch[node], child func(i int) outco
 		}
 	}
 	switch {
-	case e.abort != nil:
-		return failed(e.abort)
-	case len(known.Branches) > 0:
-		return outcome{status: OK, tree: known.Simplified()}
+	case len(known) > 0:
+		return outcome{status: OK, tree: unionOf(known)}
 	case broken != nil:
 		return *broken
 	case pending != nil:
@@ -205,76 +238,18 @@ func (e *evaluation) union(branches []dtab.Branch[node], child func(i int) outco
 	return outcome{status: OK} // a union of nothing
 }
 
-// step takes one lookup from the budget, and is false when the whole is given up.
-func (e *evaluation) step() bool {
-	if e.left--; e.left < 0 {
-		e.abort = &RecursionError{Lookups: e.limits.lookups}
-	} else if err := e.ctx.Err(); err != nil {
-		e.abort = err
+// unionOf is the union of branches each of which is simple already, simplified.
+func unionOf(branches []dtab.Branch[found]) dtab.Tree[found] {
+	if len(branches) > 1 {
+		branches = slices.DeleteFunc(branches, func(b dtab.Branch[found]) bool {
+			return b.Tree.Kind == dtab.Neg || b.Tree.Kind == dtab.Fail
+		})
 	}
-	return e.abort == nil
-}
-
-// lookup takes one step, through the table or else a namer, and goes on from there.
-func (e *evaluation) lookup(path dtab.Path, depth int, weight *float64) outcome {
-	if !e.step() {
-		return failed(e.abort)
+	switch len(branches) {
+	case 0:
+		return dtab.Tree[found]{}
+	case 1:
+		return branches[0].Tree
 	}
-	if t := e.table.Lookup(path); t.Kind != dtab.Neg {
-		e.left -= size(t) / nodesPerLookup
-		return e.bind(nodes(t), depth+1, weight)
-	}
-	a, residual := e.namers(path)
-	switch a.Status {
-	case Pending:
-		return outcome{status: Pending, since: a.since}
-	case Failed:
-		return failed(a.Err)
-	}
-	return e.bind(a.nodes(residual), depth+1, weight)
-}
-
-// namers is the first answer of a namer that is not Neg, with the part of path that the namer did not look at.
-func (e *evaluation) namers(path dtab.Path) (a asked, residual dtab.Path) {
-	for i, m := range e.mounts {
-		if !path.HasPrefix(m.Prefix) {
-			continue
-		}
-		key, residual, ok := m.Namer.Split(path[len(m.Prefix):])
-		if !ok {
-			continue
-		}
-		if a := e.ask(i, key); a.Status != OK || a.Tree.Kind != dtab.Neg {
-			return a, residual
-		}
-	}
-	return asked{Answer: NoAnswer()}, nil
-}
-
-// nodesPerLookup is how many nodes of a tree cost as much of the budget as a lookup. It matters for trees so wide that
-// going through them is the work.
-const nodesPerLookup = 100
-
-func size(t dtab.Tree[dtab.Path]) int {
-	n := 1
-	for _, b := range t.Branches {
-		n += size(b.Tree)
-	}
-	return n
-}
-
-func nodes(t dtab.Tree[dtab.Path]) dtab.Tree[node] {
-	return dtab.Map(t, func(p dtab.Path) node { return node{path: p} })
-}
-
-// nodes is the answer's tree, with what the namer did not look at as the residual of its bound leaves.
-func (a asked) nodes(residual dtab.Path) dtab.Tree[node] {
-	return dtab.Map(a.Tree, func(l Leaf) node {
-		if l.Bound == nil {
-			return node{path: l.Path}
-		}
-		end := &found{Bound: *l.Bound, from: a.from}
-		end.Residual = end.Residual.Concat(residual)
-		return node{end: end}
-	})
+	return dtab.Tree[found]{Kind: dtab.Union, Branches: branches}
 }

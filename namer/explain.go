@@ -54,6 +54,7 @@ type Step struct {
 // Explanation is the whole delegation of a name at one moment, with all that was not taken.
 type Explanation struct {
 	Table   dtab.Dtab // that Step.Entry points into
+	Stored  int       // how many of its entries are the stored table's; the others are the interpreter's own
 	Root    Step
 	Waiting bool // something was not known in time
 }
@@ -85,11 +86,11 @@ func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
-	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree}}
+	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree, guest: true}}
 	defer func() { x.keep(nil) }()
 	for {
 		explanation, err := x.explain(ctx)
-		if err == nil && !explanation.Waiting || ctx.Err() != nil || err != nil && !errors.Is(err, errTableUnknown) {
+		if err == nil && !explanation.Waiting || err != nil && !errors.Is(err, errTableUnknown) {
 			return explanation, err
 		}
 		wait, stop := ctx, context.CancelFunc(func() {})
@@ -98,6 +99,9 @@ func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path
 		}
 		_ = x.read.Wait(wait)
 		stop()
+		if ctx.Err() != nil {
+			return explanation, err
+		}
 	}
 }
 
@@ -106,7 +110,6 @@ var errTableUnknown = errors.New("the table is not known yet")
 // explainer makes one explanation. It holds its lookups as a binder does.
 type explainer struct {
 	binder
-	table   dtab.Dtab
 	eval    *evaluation
 	waiting bool
 }
@@ -125,12 +128,11 @@ func (x *explainer) explain(ctx context.Context) (*Explanation, error) {
 		return nil, table.Err
 	}
 	used := make(map[string]*lookup)
-	x.table = table.Dtab.Concat(x.in.options.Local)
-	x.eval = x.evaluation(x.table, used)
+	x.eval = x.evaluation(layers{table.index(), x.in.local}, used)
 	x.eval.ctx = ctx
-	x.eval.left = x.in.limits.lookups
+	x.eval.start()
 	x.waiting = false
-	root, o := x.follow(x.tree, nil, NoEntry, 0)
+	root, o := explain(x, x.tree, 0, Step{Entry: NoEntry}, func(p dtab.Path) (Step, outcome) { return x.path(p, NoEntry, 0) })
 	x.keep(used)
 	x.wake = x.eval.wake
 	if x.eval.abort != nil {
@@ -140,30 +142,28 @@ func (x *explainer) explain(ctx context.Context) (*Explanation, error) {
 		return nil, errDepth
 	}
 	root.settle(o.tree.Kind != dtab.Neg || o.status != OK, 1)
-	return &Explanation{Table: x.table, Root: root.simplified(), Waiting: x.waiting}, nil
+	return &Explanation{Table: x.eval.table.all(), Stored: len(table.Dtab), Root: root.simplified(), Waiting: x.waiting}, nil
 }
 
-// follow explains a tree that entry has put in the place of path.
-func (x *explainer) follow(t dtab.Tree[dtab.Path], path dtab.Path, entry, depth int) (Step, outcome) {
-	return x.place(nodes(t), path, entry, depth)
-}
+// costOfStep is what a step costs more than a node that is only gone through.
+const costOfStep = 10
 
-func (x *explainer) place(t dtab.Tree[node], path dtab.Path, entry, depth int) (Step, outcome) {
-	s := Step{Path: path, Entry: entry}
-	if x.eval.abort != nil {
-		return s, failed(x.eval.abort)
-	}
-	if depth > x.eval.limits.depth {
+// explain explains a tree that stands in the place of s.Path, to which s.Entry has led. leaf explains a leaf.
+func explain[L any](x *explainer, t dtab.Tree[L], depth int, s Step, leaf func(L) (Step, outcome)) (Step, outcome) {
+	e := x.eval
+	e.deep++
+	defer func() { e.deep-- }()
+	switch {
+	case !e.node(costOfStep):
+		return s, failed(e.abort)
+	case depth > e.limits.depth:
 		return s, failed(errDepth)
 	}
 	switch t.Kind {
 	case dtab.Leaf:
-		if end := t.Leaf.end; end != nil {
-			return x.leaf(s, end)
-		}
-		return x.path(t.Leaf.path, entry, depth)
+		return leaf(t.Leaf)
 	case dtab.Alt, dtab.Union:
-		return x.several(s, t, depth)
+		return several(x, t, depth, s, leaf)
 	case dtab.Fail:
 		s.Kind = StepFail
 	case dtab.Empty:
@@ -174,47 +174,46 @@ func (x *explainer) place(t dtab.Tree[node], path dtab.Path, entry, depth int) (
 	return s, outcome{status: OK, tree: dtab.Tree[found]{Kind: t.Kind}}
 }
 
-func (x *explainer) leaf(s Step, end *found) (Step, outcome) {
+func (x *explainer) leaf(s Step, end found) (Step, outcome) {
 	s.Kind, s.Bound = StepLeaf, &end.Bound
-	if end.from != nil {
-		s.Since = end.from.cell.Value().since
-	}
 	x.waiting = x.waiting || end.Addr.Status == Pending
-	return s, outcome{status: OK, tree: dtab.LeafOf(*end)}
+	return s, outcome{status: OK, tree: dtab.LeafOf(end)}
 }
 
 // several explains an Alt or a Union: all children, then which of them count.
-func (x *explainer) several(s Step, t dtab.Tree[node], depth int) (Step, outcome) {
-	outcomes := make([]outcome, len(t.Branches))
-	for i, b := range t.Branches {
-		var child Step
-		child, outcomes[i] = x.place(b.Tree, s.Path, s.Entry, depth)
-		if o := outcomes[i]; o.status == Failed && child.Kind != StepException && !hasException(child) {
-			child = Step{Kind: StepException, Path: s.Path, Entry: s.Entry, Err: o.err}
+func several[L any](x *explainer, t dtab.Tree[L], depth int, s Step, leaf func(L) (Step, outcome)) (Step, outcome) {
+	var outcomes []outcome
+	for _, b := range t.Branches {
+		child, o := x.told(explain(x, b.Tree, depth, Step{Path: s.Path, Entry: s.Entry}, leaf))
+		if x.eval.abort != nil {
+			return s, failed(x.eval.abort)
 		}
 		child.Weight = b.Weight
-		s.Steps = append(s.Steps, child)
+		s.Steps, outcomes = append(s.Steps, child), append(outcomes, o)
 	}
 	if t.Kind == dtab.Union {
 		s.Kind = StepUnion
-		return s, s.markUnion(outcomes, x.eval.union(t.Branches, func(i int) outcome { return outcomes[i] }))
+		o := x.eval.union(len(outcomes), func(i int) (outcome, float64) { return outcomes[i], t.Branches[i].Weight })
+		return s, s.markUnion(outcomes, o)
 	}
+	return x.alternatives(s, outcomes)
+}
+
+// alternatives finishes the explanation of an Alt.
+func (x *explainer) alternatives(s Step, outcomes []outcome) (Step, outcome) {
 	s.Kind = StepAlt
 	o, taken := x.eval.alt(len(outcomes), func(i int) outcome { return outcomes[i] })
 	s.markAlt(outcomes, taken)
 	return s, o
 }
 
-func hasException(s Step) bool {
-	if s.Kind == StepException {
-		return true
+// told makes a child that has failed an exception, unless a step below it is one.
+func (x *explainer) told(s Step, o outcome) (Step, outcome) {
+	if o.status == Failed && !o.told {
+		o.told = true
+		return Step{Kind: StepException, Path: s.Path, Entry: s.Entry, Err: o.err}, o
 	}
-	for _, c := range s.Steps {
-		if hasException(c) {
-			return true
-		}
-	}
-	return false
+	return s, o
 }
 
 // markAlt says of all children but the one that was taken why it was not.
@@ -262,17 +261,16 @@ func (s *Step) markUnion(outcomes []outcome, o outcome) outcome {
 
 // path explains one name: the entries that match it, or else what the namers say.
 func (x *explainer) path(path dtab.Path, entry, depth int) (Step, outcome) {
-	if !x.eval.step() {
-		return Step{Path: path, Entry: entry}, failed(x.eval.abort)
-	}
 	s := Step{Path: path, Entry: entry}
-	alternatives := x.matches(path)
-	switch len(alternatives) {
-	case 0:
+	entries, ok := x.eval.match(path)
+	switch {
+	case !ok:
+		return s, failed(x.eval.abort)
+	case len(entries) == 0:
 		return x.namers(s, depth)
-	case 1:
-		child, o := x.follow(alternatives[0].tree, path, alternatives[0].entry, depth+1)
-		if lookupIsNeg(alternatives[0].tree) { // as if there were no such entry: the namers are asked
+	case len(entries) == 1:
+		child, o := x.follow(entries[0], path, depth+1)
+		if x.eval.table.entry(entries[0]).Dst.Kind == dtab.Neg { // as if there were no such entry: the namers are asked
 			if asked, known := x.namers(s, depth); asked.Kind != StepNeg {
 				return asked, known
 			}
@@ -281,43 +279,27 @@ func (x *explainer) path(path dtab.Path, entry, depth int) (Step, outcome) {
 		s.Steps[0].Taken = true
 		return s, o
 	}
-	s.Kind = StepAlt
-	outcomes := make([]outcome, len(alternatives))
-	for i, a := range alternatives {
-		var child Step
-		child, outcomes[i] = x.follow(a.tree, path, a.entry, depth+1)
-		if o := outcomes[i]; o.status == Failed && child.Kind != StepException && !hasException(child) {
-			child = Step{Kind: StepException, Path: path, Entry: a.entry, Err: o.err}
+	var outcomes []outcome
+	for _, n := range entries {
+		child, o := x.told(x.follow(n, path, depth+1))
+		if x.eval.abort != nil {
+			return s, failed(x.eval.abort)
 		}
-		s.Steps = append(s.Steps, child)
+		s.Steps, outcomes = append(s.Steps, child), append(outcomes, o)
 	}
-	o, taken := x.eval.alt(len(outcomes), func(i int) outcome { return outcomes[i] })
-	s.markAlt(outcomes, taken)
-	return s, o
+	return x.alternatives(s, outcomes)
 }
 
-func lookupIsNeg(t dtab.Tree[dtab.Path]) bool { return t.Kind == dtab.Neg }
-
-// alternative is what one entry makes of a path.
-type alternative struct {
-	entry int
-	tree  dtab.Tree[dtab.Path]
+// follow explains what an entry makes of a path that it matches.
+func (x *explainer) follow(n int, path dtab.Path, depth int) (Step, outcome) {
+	entry := x.eval.table.entry(n)
+	return explain(x, entry.Dst, depth, Step{Path: path, Entry: n}, func(leaf dtab.Path) (Step, outcome) {
+		return x.path(x.eval.below(leaf, entry, path), n, depth)
+	})
 }
 
-// matches are the entries that match, the last one first.
-func (x *explainer) matches(path dtab.Path) []alternative {
-	var all []alternative
-	for i := len(x.table) - 1; i >= 0; i-- {
-		if e := x.table[i]; e.Prefix.Matches(path) {
-			rest := path[len(e.Prefix):]
-			x.eval.left -= size(e.Dst) / nodesPerLookup
-			all = append(all, alternative{i, dtab.Map(e.Dst, func(leaf dtab.Path) dtab.Path { return leaf.Concat(rest) })})
-		}
-	}
-	return all
-}
-
-// namers explains what the namers make of a name that no entry matches.
+// namers explains what the namers make of a name that no entry matches. A namer that rewrites leaves no step: what it
+// makes of the name stands in its place.
 func (x *explainer) namers(s Step, depth int) (Step, outcome) {
 	a, residual := x.eval.namers(s.Path)
 	s.Since = a.since
@@ -328,14 +310,16 @@ func (x *explainer) namers(s Step, depth int) (Step, outcome) {
 		return s, outcome{status: Pending, since: a.since}
 	case a.Status == Failed:
 		s.Kind, s.Err = StepException, a.Err
-		return s, failed(a.Err)
-	case a.Tree.Kind == dtab.Neg:
+		return s, outcome{status: Failed, err: a.Err, told: true}
+	case a.Tree.Kind == dtab.Neg && depth < x.eval.limits.depth:
 		return s, outcome{status: OK}
 	}
-	step, o := x.place(a.nodes(residual), s.Path, s.Entry, depth+1)
-	if step.Kind == StepNeg { // the namer has said so, not an entry
-		step.Path = s.Path
-	}
+	step, o := explain(x, a.Tree, depth+1, Step{Path: s.Path, Entry: s.Entry}, func(l Leaf) (Step, outcome) {
+		if l.Bound == nil {
+			return x.path(l.Path, s.Entry, depth+1)
+		}
+		return x.leaf(s, a.end(*l.Bound, residual, nil))
+	})
 	if step.Since.IsZero() {
 		step.Since = a.since
 	}
@@ -373,14 +357,10 @@ func (s *Step) settle(taken bool, share float64) {
 // alternatives of alternatives of one name are one list.
 func (s Step) simplified() Step {
 	steps := make([]Step, 0, len(s.Steps))
-	for _, c := range s.Steps {
-		c = c.simplified()
-		if s.Kind == StepAlt && c.Kind == StepAlt && c.Path.Equal(s.Path) {
+	for _, c := range s.flat(nil, "") {
+		if c = c.simplified(); s.includes(c) {
 			for _, g := range c.Steps {
-				if !c.Taken && g.Why == "" {
-					g.Why = c.Why
-				}
-				steps = append(steps, g)
+				steps = append(steps, g.because(c.why("")))
 			}
 			continue
 		}
@@ -403,6 +383,40 @@ func (s Step) simplified() Step {
 			c.Entry, c.Weight, c.Why, c.Taken, c.Share = s.Entry, s.Weight, s.Why, s.Taken, s.Share
 			return c
 		}
+	}
+	return s
+}
+
+// includes reports whether c's steps may stand in s in its place.
+func (s Step) includes(c Step) bool {
+	return s.Kind == StepAlt && c.Kind == StepAlt && len(c.Steps) > 1 && c.Path.Equal(s.Path)
+}
+
+// flat appends the steps of s, with those that may stand in the place of one of them, however deep. why is the reason
+// why s is not taken.
+func (s Step) flat(to []Step, why string) []Step {
+	for _, c := range s.Steps {
+		if s.includes(c) {
+			to = c.flat(to, c.why(why))
+			continue
+		}
+		to = append(to, c.because(why))
+	}
+	return to
+}
+
+// why is the reason why nothing in s is taken, which around it is that given.
+func (s Step) why(around string) string {
+	if !s.Taken && s.Why != "" {
+		return s.Why
+	}
+	return around
+}
+
+// because is s, with a reason for not being taken where it has none of its own.
+func (s Step) because(why string) Step {
+	if s.Why == "" {
+		s.Why = why
 	}
 	return s
 }

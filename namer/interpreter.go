@@ -8,23 +8,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/dtab"
 	"argosy/internal/watch"
 	"argosy/namer/inet"
 )
-
-// TableState is what is known of the table that names are bound under.
-type TableState struct {
-	Status Status // Pending, OK or Failed
-	Dtab   dtab.Dtab
-	Err    error // for Failed; with another status, what is wrong with where the table comes from
-}
-
-// Equal reports whether two states are the same to a reader.
-func (s TableState) Equal(t TableState) bool {
-	return s.Status == t.Status && errText(s.Err) == errText(t.Err) && s.Dtab.Equal(t.Dtab)
-}
 
 // Options say what an Interpreter works with. Zero values stand for the defaults that are named.
 type Options struct {
@@ -35,7 +24,12 @@ type Options struct {
 
 	Linger     time.Duration // how long a namer's watch outlives its last use; 0: 10s, negative: not at all
 	MaxDepth   int           // lookups on the way to one leaf; 0: 100
-	MaxLookups int           // lookups in all to bind a name once; 0 or more than that: 10,000
+	MaxLookups int           // what binding a name once may cost, in lookups; 0 or more than that: 10,000
+
+	// MaxWatches is how many names may be watched at the namers at a time; 0: 10,000. A name that needs more is Failed at
+	// once, with a *TooManyWatchesError, and bound when there is room.
+	MaxWatches int
+	Registry   prometheus.Registerer // for metrics of the watches; may be nil
 
 	// EmptyFallsThrough makes alternatives work when a service is known and has no endpoints: in "/a | /b", b is used
 	// while a has none. Linkerd does not do so.
@@ -56,6 +50,7 @@ const (
 	defaultLinger     = 10 * time.Second
 	defaultMaxDepth   = 100
 	defaultMaxLookups = 10_000 // below what one select can wait for
+	defaultMaxWatches = 10_000
 )
 
 // ErrClosed is the error of names bound after Close.
@@ -74,6 +69,7 @@ var errUnknownNow = errors.New("bind: waiting for an answer")
 //	}
 type Interpreter struct {
 	options Options
+	local   *dtab.Index // of options.Local
 	*core
 }
 
@@ -104,16 +100,19 @@ func NewInterpreter(opts Options) *Interpreter {
 	if opts.MaxLookups <= 0 || opts.MaxLookups > defaultMaxLookups {
 		opts.MaxLookups = defaultMaxLookups
 	}
+	if opts.MaxWatches <= 0 {
+		opts.MaxWatches = defaultMaxWatches
+	}
 	system := Mount{Prefix: dtab.Path{SystemPrefix}, Namer: System{Resolver: inet.Resolver{Lookup: opts.Lookup}}}
 	mounts := append(slices.Clone(opts.Mounts), system)
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Interpreter{options: opts, core: &core{
+	return &Interpreter{options: opts, local: dtab.NewIndex(opts.Local), core: &core{
 		limits: limits{
 			depth: opts.MaxDepth, lookups: opts.MaxLookups,
 			emptyIsNeg: opts.EmptyFallsThrough, pendingLimit: opts.PendingLegTimeout,
 		},
 		mounts: mounts,
-		shared: newLookups(mounts, opts.Linger, opts.Logger),
+		shared: newLookups(mounts, opts),
 		ctx:    ctx, cancel: cancel,
 	}}
 }
@@ -123,7 +122,7 @@ func NewInterpreter(opts Options) *Interpreter {
 func (in *Interpreter) Under(table watch.Reader[TableState], local dtab.Dtab) *Interpreter {
 	o := in.options
 	o.Dtab, o.Local = table, local
-	return &Interpreter{options: o, core: in.core}
+	return &Interpreter{options: o, local: dtab.NewIndex(local), core: in.core}
 }
 
 // Bind returns what name stands for, live until ctx ends; after that the last value stays. It does not block: what is
@@ -133,15 +132,24 @@ func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[Bi
 	return in.BindTree(ctx, dtab.LeafOf(name.Concat()))
 }
 
+// BindGuest is Bind for a name that somebody outside has chosen: a part of the watches is not for such names.
+func (in *Interpreter) BindGuest(ctx context.Context, name dtab.Path) watch.Reader[Binding] {
+	return in.bind(ctx, dtab.LeafOf(name.Concat()), true)
+}
+
 // BindTree is Bind for a tree of names.
 func (in *Interpreter) BindTree(ctx context.Context, tree dtab.Tree[dtab.Path]) watch.Reader[Binding] {
+	return in.bind(ctx, tree, false)
+}
+
+func (in *Interpreter) bind(ctx context.Context, tree dtab.Tree[dtab.Path], guest bool) watch.Reader[Binding] {
 	if !in.join() {
 		return watch.Fixed(Binding{Status: Failed, Err: ErrClosed})
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(in.ctx, cancel)
 	b := &binder{
-		in: in, ctx: ctx, tree: tree,
+		in: in, ctx: ctx, tree: tree, guest: guest,
 		cell: watch.New(Binding{}, Binding.Equal),
 		held: make(map[string]*lookup),
 	}

@@ -43,11 +43,14 @@ type Addr struct {
 	Endpoints []Endpoint // for OK; sorted by Addr, each Addr once; may be empty
 	Err       error      // for Failed
 	Stale     bool       // the last known good set, kept because the source is in trouble
+
+	// Meta is about the set as a whole: authority, the host that requests are to name. It must not be changed.
+	Meta map[string]string
 }
 
 // Equal reports whether two address states are the same to a reader.
 func (a Addr) Equal(b Addr) bool {
-	return a.Status == b.Status && a.Stale == b.Stale && errText(a.Err) == errText(b.Err) &&
+	return a.Status == b.Status && a.Stale == b.Stale && errText(a.Err) == errText(b.Err) && maps.Equal(a.Meta, b.Meta) &&
 		slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y Endpoint) bool {
 			return x.Addr == y.Addr && x.Weight == y.Weight && x.Connect == y.Connect && maps.Equal(x.Meta, y.Meta)
 		})
@@ -119,6 +122,20 @@ type Peeker interface {
 	Peek(prefix, key dtab.Path) (Answer, bool)
 }
 
+// Enumerator is a Namer that can list names it knows.
+type Enumerator interface {
+	// Names returns the keys below the prefix that are known now, sorted. It need not list all of them: what can be
+	// listed cheaply is enough.
+	Names(ctx context.Context) ([]dtab.Path, error)
+}
+
+// Constant is a Namer that answers some names from the name alone, and for ever, so that there is nothing to watch.
+type Constant interface {
+	// Constant returns the answer for name, the whole path below prefix, with what is left over of it in the residual of
+	// bound leaves. It is what Split and Watch would come to; not ok leaves it to them.
+	Constant(prefix, name dtab.Path) (Answer, bool)
+}
+
 // Mount is a namer at its prefix, for instance /#/io.l5d.consul.
 type Mount struct {
 	Prefix dtab.Path
@@ -139,8 +156,8 @@ type Binding struct {
 	Tree     dtab.Tree[Bound]
 	Clusters []Cluster // the tree's leaves in its order, and $ branches as clusters without ID or endpoints
 
-	// Err is for Failed, and may tell why it is Pending. With OK it says why the name cannot be bound any more: then Tree and Clusters are the last good
-	// ones, with the addresses of now.
+	// Err is for Failed, and may tell why it is Pending. With OK it says why the name cannot be bound any more: then Tree
+	// and Clusters are the last good ones, with the addresses of now.
 	Err error
 }
 

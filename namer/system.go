@@ -18,11 +18,14 @@ func (e *UnknownClassError) Error() string {
 	return fmt.Sprintf("Unknown namer: %s for path: %s", dtab.Path{e.Path[1]}.String()[1:], e.Path)
 }
 
-// System is the namer of /$/: /$/inet/host/port and /$/inet/port (loopback), the same as fixedinet, /$/fail, /$/nil.
-// Every other class is an error.
+// System is the namer of /$/: /$/inet/host/port and /$/inet/port (loopback), the same as fixedinet, /$/fail, /$/nil, and
+// the utility namers /$/io.buoyant.*. Every other class is an error.
 type System struct{ Resolver inet.Resolver }
 
-// Split takes host and port, or port, as the key of inet, and the class as that of fail and nil.
+var _ Constant = System{}
+
+// Split takes host and port, or port, as the key of inet and rinet, the class as that of fail and nil, and the whole name
+// where it is rewritten.
 func (s System) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
 	if len(name) == 0 {
 		return nil, nil, false
@@ -35,6 +38,8 @@ func (s System) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
 		} else if len(name) > 1 && isPort(name[1]) {
 			n = 2
 		}
+	case classRinet:
+		n = min(n, 3)
 	case "fail", "nil":
 		n = 1
 	}
@@ -46,6 +51,19 @@ func isPort(s string) bool {
 	return ok
 }
 
+// Constant answers all but DNS names.
+func (s System) Constant(prefix, name dtab.Path) (Answer, bool) {
+	key, residual, ok := s.Split(name)
+	if !ok {
+		return NoAnswer(), true
+	}
+	a, ok := s.Peek(prefix, key)
+	if ok && a.Tree.Kind == dtab.Leaf && a.Tree.Leaf.Bound != nil {
+		a.Tree.Leaf.Bound.Residual = residual.Concat()
+	}
+	return a, ok
+}
+
 // Peek answers all but DNS names.
 func (s System) Peek(prefix, key dtab.Path) (Answer, bool) {
 	switch key[0] {
@@ -54,7 +72,13 @@ func (s System) Peek(prefix, key dtab.Path) (Answer, bool) {
 	case "nil":
 		return Answer{Status: OK, Tree: dtab.Tree[Leaf]{Kind: dtab.Empty}}, true
 	}
+	if a, ok := utilityAnswer(prefix, key); ok {
+		return a, true
+	}
 	target, ok := inetTarget(key)
+	if key[0] == classRinet && !ok {
+		return noRinet(prefix, key), true
+	}
 	if !ok {
 		return Answer{Status: Failed, Err: &UnknownClassError{Path: prefix.Concat(key)}}, true
 	}
@@ -79,21 +103,31 @@ func (s System) Watch(ctx context.Context, prefix, key dtab.Path, publish func(A
 	WatchTargets(ctx, s.Resolver, []Target{target}, func(a Addr) { publish(BoundAnswer(id, a)) })
 }
 
-// inetTarget reads the whole key of inet or fixedinet.
+// inetTarget reads the whole key of inet, fixedinet or rinet.
 func inetTarget(key dtab.Path) (Target, bool) {
-	if key[0] != "inet" && key[0] != "fixedinet" {
-		return Target{}, false
-	}
 	t := Target{Host: "localhost", Weight: 1}
-	if len(key) == 3 {
-		t.Host = key[1]
-	}
-	if len(key) < 2 || len(key) > 3 {
-		return Target{}, false
+	port := ""
+	switch {
+	case key[0] == classRinet && len(key) == 3:
+		port, t.Host = key[1], key[2]
+	case key[0] != "inet" && key[0] != "fixedinet":
+	case len(key) == 2:
+		port = key[1]
+	case len(key) == 3:
+		t.Host, port = key[1], key[2]
 	}
 	var ok bool
-	t.Port, ok = inet.ParsePort(key[len(key)-1])
+	t.Port, ok = inet.ParsePort(port)
 	return t, ok
+}
+
+// noRinet is the answer for a rinet that is not whole: nothing where a part is missing; with a port that is none it is a
+// concrete name all the same, whose addresses cannot be had.
+func noRinet(prefix, key dtab.Path) Answer {
+	if len(key) < 3 {
+		return NoAnswer()
+	}
+	return BoundAnswer(prefix.Concat(key), Addr{Status: Failed, Err: fmt.Errorf("resolve %s: %q is not a port", prefix.Concat(key), key[1])})
 }
 
 // BoundAnswer is the answer of one concrete name.

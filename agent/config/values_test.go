@@ -57,7 +57,8 @@ client "/svc/redis" {}
 		Log:    settings.Log{Level: "info", Format: "text"},
 		Admin:  Admin{Address: "127.0.0.1:9990"},
 		Consul: settings.Consul{Timeout: 10 * time.Second},
-		Dtab:   Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"}},
+		Dtab: Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"},
+			AlternativeTimeout: 2 * time.Second, MaxNames: 1000, MaxWatches: 10_000},
 		Namers: []mounts.Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
 			Consul: &mounts.Consul{Options: consul.Options{UseHealth: true, PreferService: true, Consistency: "default",
 				HoldEmpty: 15 * time.Second, GuardHold: 15 * time.Second, GuardShare: 0.5}}}},
@@ -98,7 +99,11 @@ dtab {
     address    = "http://namerd.example:4180/base/"
     token_file = "${env("ARGOSY_TEST_DIR")}/token"
   }
-  local = "/svc/x => /svc/y"
+  local               = "/svc/x => /svc/y"
+  on_empty            = "stop"
+  alternative_timeout = "500ms"
+  max_names           = 50
+  max_watches         = 200
 }
 register {
   id               = "edge-1"
@@ -124,6 +129,11 @@ namer "io.l5d.consul" {
   hold_empty             = 0
 }
 namer "io.l5d.fs" { root_dir = env("ARGOSY_TEST_DIR") }
+namer "io.l5d.rewrite" {
+  prefix  = "/#/hosts"
+  pattern = "/{service}.example"
+  name    = "/svc/{service}"
+}
 namer "static" {
   services = { redis = ["127.0.0.1:6379", "[::1]:6379 * 0.5"], none = [] }
 }
@@ -171,11 +181,12 @@ client "/svc" {
 		Consul: settings.Consul{Address: "unix:///run/consul.sock", Token: settings.NewSecret("very-secret"),
 			Datacenter: "dc2", Timeout: 3 * time.Second},
 		Dtab: Dtab{Namespace: "blue-1", Namerd: &DtabNamerd{Address: "http://namerd.example:4180/base", TokenFile: token},
-			Local: mustParse("/svc/x => /svc/y")},
+			Local: mustParse("/svc/x => /svc/y"), EmptyStops: true, AlternativeTimeout: 500 * time.Millisecond, MaxNames: 50, MaxWatches: 200},
 		Namers: []mounts.Namer{
 			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &mounts.Consul{Options: consul.Options{IncludeTag: true, Connect: consul.ConnectAlways,
 				Consistency: "default", GuardHold: 15 * time.Second, GuardShare: 0.5}}},
 			{Kind: "io.l5d.fs", Prefix: path("/#/io.l5d.fs"), FS: &mounts.FS{RootDir: dir}},
+			{Kind: "io.l5d.rewrite", Prefix: path("/#/hosts"), Rewrite: &mounts.Rewrite{Pattern: "/{service}.example", Name: "/svc/{service}"}},
 			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5"}, "none": {}}},
 		},
 		Listeners: []Listener{

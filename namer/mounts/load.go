@@ -10,22 +10,27 @@ import (
 	"argosy/internal/hclx"
 	"argosy/internal/settings"
 	"argosy/namer/consul"
+	"argosy/namer/rewrite"
 )
 
 // Kinds of namers.
 const (
-	KindConsul = "io.l5d.consul"
-	KindFS     = "io.l5d.fs"
-	KindStatic = "static"
+	KindConsul  = "io.l5d.consul"
+	KindFS      = "io.l5d.fs"
+	KindNomad   = "nomad"
+	KindRewrite = "io.l5d.rewrite"
+	KindStatic  = "static"
 )
 
 // Namer is one namer of a configuration. Kind says which of the others is set.
 type Namer struct {
-	Kind   string    // "io.l5d.consul", "io.l5d.fs" or "static"; /$/ names need no namer block
-	Prefix dtab.Path // whole, for instance /#/io.l5d.consul
-	Consul *Consul
-	FS     *FS
-	Static map[string][]string // service name -> "host:port" or "host:port * weight"
+	Kind    string    // one of the kinds above; /$/ names need no namer block
+	Prefix  dtab.Path // whole, for instance /#/io.l5d.consul
+	Consul  *Consul
+	FS      *FS
+	Nomad   *Nomad
+	Rewrite *Rewrite
+	Static  map[string][]string // service name -> "host:port" or "host:port * weight"
 }
 
 // Consul finds services in Consul's catalog.
@@ -37,6 +42,9 @@ type Consul struct {
 
 // FS reads a folder whose files are named for services and hold lines of "host port [* weight]".
 type FS struct{ RootDir string }
+
+// Rewrite makes Name of the names that match Pattern, as rewrite.New reads them.
+type Rewrite struct{ Pattern, Name string }
 
 // Load takes the namers out of their blocks, in the order of the files, and checks them. Mistakes go to d.
 func Load(d *hclx.Decoder, blocks []Block) []Namer {
@@ -86,14 +94,22 @@ func (l *loader) namer(raw Block) (n Namer, prefix hclx.Attr, ok bool) {
 		d.Body(raw.Keys, &keys)
 		n.FS = &FS{RootDir: l.folder(raw, keys.RootDir)}
 		return n, keys.Prefix, true
+	case KindRewrite:
+		var keys rawRewriteNamer
+		d.Body(raw.Keys, &keys)
+		n.Rewrite = l.rewrite(raw, keys)
+		return n, keys.Prefix, true
 	case KindStatic:
 		var keys rawStaticNamer
 		d.Body(raw.Keys, &keys)
 		n.Static = l.services(raw, keys.Services)
 		return n, keys.Prefix, true
+	case KindNomad:
+		n.Nomad, prefix = l.nomad(raw)
+		return n, prefix, true
 	}
-	hint := fmt.Sprintf("the kinds are %s, %s and %s", KindConsul, KindFS, KindStatic)
-	if raw.Kind == "consul" || raw.Kind == "fs" {
+	hint := fmt.Sprintf("the kinds are %s, %s, %s, %s and %s", KindConsul, KindFS, KindNomad, KindRewrite, KindStatic)
+	if raw.Kind == "consul" || raw.Kind == "fs" || raw.Kind == "rewrite" {
 		hint = fmt.Sprintf("write namer \"io.l5d.%s\"", raw.Kind)
 	}
 	d.Errorf(raw.KindRange, hint, "unknown kind of namer %q", raw.Kind)
@@ -129,6 +145,34 @@ func (l *loader) folder(raw Block, a hclx.Attr) string {
 		l.d.Errorf(hclx.Place(a), "", "root_dir %q is not a folder", dir)
 	}
 	return dir
+}
+
+func (l *loader) rewrite(raw Block, keys rawRewriteNamer) *Rewrite {
+	r := &Rewrite{}
+	for _, key := range []struct {
+		name    string
+		attr    hclx.Attr
+		to      *string
+		example string
+	}{
+		{"pattern", keys.Pattern, &r.Pattern, "/{service}"},
+		{"name", keys.Name, &r.Name, "/svc/{service}"},
+	} {
+		if key.attr == nil {
+			l.d.Errorf(raw.KindRange, fmt.Sprintf("add %s = %q", key.name, key.example), "namer %q has no %s", raw.Kind, key.name)
+		} else if *key.to = l.d.String(key.attr); l.d.Failed(key.attr) {
+			return r
+		}
+	}
+	if keys.Pattern == nil || keys.Name == nil {
+		return r
+	}
+	if _, err := rewrite.New(r.Pattern, "/"); err != nil {
+		l.d.Errorf(hclx.Place(keys.Pattern), `a pattern is written as "/{service}/*/{host}:http"`, "%v", err)
+	} else if _, err := rewrite.New(r.Pattern, r.Name); err != nil {
+		l.d.Errorf(hclx.Place(keys.Name), `a name is written as "/svc/{service}", with variables of the pattern`, "%v", err)
+	}
+	return r
 }
 
 func (l *loader) services(raw Block, a hclx.Attr) map[string][]string {

@@ -11,9 +11,11 @@ import (
 
 	"argosy/internal/consulclient"
 	"argosy/internal/settings"
+	"argosy/internal/snapshot"
 	"argosy/namer"
 	"argosy/namer/consul"
 	"argosy/namer/fs"
+	"argosy/namer/rewrite"
 	"argosy/namer/static"
 )
 
@@ -48,8 +50,12 @@ func (o *opener) open(c Namer, logger hclog.Logger) (namer.Namer, error) {
 		return o.consul(c.Consul, logger)
 	case KindFS:
 		return fs.New(c.FS.RootDir, logger), nil
+	case KindRewrite:
+		return rewrite.New(c.Rewrite.Pattern, c.Rewrite.Name)
 	case KindStatic:
 		return static.New(c.Static)
+	case KindNomad:
+		return openNomad(c.Nomad, logger, o.reg)
 	}
 	return nil, fmt.Errorf("unknown kind %q", c.Kind)
 }
@@ -66,7 +72,7 @@ func (o *opener) consul(c *Consul, logger hclog.Logger) (namer.Namer, error) {
 	options := c.Options
 	options.Seats = seats
 	if c.SnapshotDir != "" {
-		if options.Snapshots, err = consul.OpenSnapshots(c.SnapshotDir, at.Address+" "+at.Datacenter, logger); err != nil {
+		if options.Snapshots, err = snapshot.Open(c.SnapshotDir, at.Address+" "+at.Datacenter, logger); err != nil {
 			return nil, err
 		}
 	}

@@ -6,7 +6,9 @@ import "argosy/internal/hclx"
 //
 //argosy:kind io.l5d.consul rawConsulNamer
 //argosy:kind io.l5d.fs rawFSNamer
+//argosy:kind io.l5d.rewrite rawRewriteNamer
 //argosy:kind static rawStaticNamer
+//argosy:kind nomad rawNomadNamer
 type Block struct {
 	Kind      string     `hcl:"kind,label"`
 	KindRange hclx.Range `hcl:"kind,label_range"`
@@ -76,10 +78,36 @@ type rawFSNamer struct {
 	RootDir hclx.Attr `hcl:"root_dir,optional" type:"folder" required:"true"`
 }
 
+// rawRewriteNamer makes another name of a name, which is then looked up in turn. What is behind the pattern is dropped.
+type rawRewriteNamer struct {
+	// Where names of this namer start.
+	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/io.l5d.rewrite"`
+	// What names must start with: elements that are labels, `*` for any one, or texts with variables, such as
+	// `/{service}/*/{host}:http`. Others are nothing. Required.
+	Pattern hclx.Attr `hcl:"pattern,optional" type:"string" required:"true"`
+	// The name that they become, with the variables of the pattern: `/svc/{service}`. Required.
+	Name hclx.Attr `hcl:"name,optional" type:"string" required:"true"`
+}
+
 // rawStaticNamer has its endpoints written here.
 type rawStaticNamer struct {
 	// Where names of this namer start.
 	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/static"`
 	// Service names, each with its endpoints: `{ redis = ["127.0.0.1:6379", "127.0.0.1:6380 * 2"] }`. Required.
 	Services hclx.Attr `hcl:"services,optional" type:"map of lists of strings" required:"true"`
+}
+
+// rawNomadNamer finds the instances that jobs have registered in Nomad's own service discovery
+// (`service { provider = "nomad" }`), for names `/<namespace>/<service>`. Nomad's list does not tell whether checks pass.
+type rawNomadNamer struct {
+	// Where names of this namer start.
+	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/nomad"`
+	// Names have the form `/<namespace>/<tag>/<service>`.
+	IncludeTag hclx.Attr `hcl:"include_tag,optional" type:"boolean" default:"false"`
+	// Only instances that satisfy this expression, which Nomad evaluates: `Datacenter == "dc1" and "canary" not in Tags`.
+	Filter hclx.Attr `hcl:"filter,optional" type:"string"`
+	// How long the last good set of instances is kept when Nomad is back after trouble and knows none.
+	HoldEmpty hclx.Attr `hcl:"hold_empty,optional" type:"duration" default:"15s"`
+	// How to reach Nomad.
+	Nomad *hclx.NomadBlock `hcl:"nomad,block"`
 }
