@@ -56,7 +56,8 @@ func TestPlan(t *testing.T) {
 	cfg.Consul.Address = "http://" + silentAddress(t)
 	const table = "/svc => /#/static ; /svc/redis => /svc/one ; /svc/off => !"
 	withNamerd(t, cfg, table)
-	for _, name := range []string{"redis", "two", "off"} {
+	cfg.Dtab.Local = mustDtab("/svc/kept => /#/static/one") // it wins over every proposal
+	for _, name := range []string{"redis", "two", "off", "kept"} {
 		cfg.Listeners = append(cfg.Listeners, listenerTo(name, "/svc/"+name))
 	}
 	p := startAgent(t, cfg)
@@ -82,15 +83,15 @@ func TestPlan(t *testing.T) {
 		return strings.TrimSpace(text)
 	}
 	for _, c := range []struct{ table, want string }{
-		{table, "/svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/two", "/svc/off same 0/0; /svc/redis moves 3/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => 0.9 * /svc/one & 0.1 * /svc/two", "/svc/off same 0/0; /svc/redis moves 0/3; /svc/two same 0/1;"},
-		{"", "/svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/dry", "/svc/off same 0/0; /svc/redis lost 3/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/one ; /svc/off => /svc/one", "/svc/off gained 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
-		{"/svc => /svc", "/svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/one & /#/silent/dc1/x", "/svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => /#/silent/dc1/x", "/svc/off same 0/0; /svc/redis unknown 0/3; /svc/two same 0/1;"},
+		{table, "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/two", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis moves 3/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => 0.9 * /svc/one & 0.1 * /svc/two", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis moves 0/3; /svc/two same 0/1;"},
+		{"", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/dry", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis lost 3/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/one ; /svc/off => /svc/one", "/svc/kept same 0/0; /svc/off gained 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
+		{"/svc => /svc", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/one & /#/silent/dc1/x", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => /#/silent/dc1/x", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis unknown 0/3; /svc/two same 0/1;"},
 	} {
 		if got := verdicts(c.table); got != c.want {
 			t.Errorf("%s\n got %s\nwant %s", c.table, got, c.want)

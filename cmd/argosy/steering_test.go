@@ -461,7 +461,7 @@ func TestDtabShift(t *testing.T) {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		code, _, errs := call(t, "", "dtab", "shift", "/svc/redis", "--to", "/svc/redis1")
+		code, _, errs := call(t, "", "dtab", "shift", "/svc/redis", "--to", "/svc/redis1", "--over", "100ms")
 		if code == 1 && strings.Contains(errs, "not begun: with 10% on /svc/redis1 agents would send it 100%") {
 			break
 		}
