@@ -74,6 +74,9 @@ func (a *Agent) explain(ctx context.Context, name dtab.Path, request dtab.Dtab) 
 	}
 	if err != nil {
 		e = explanation.Broken(name, err, time.Now())
+		if c := g.config.Interpreter; c != nil {
+			e.Namespace = c.Namespace
+		}
 	}
 	e.Agent = a.view(g, name)
 	return e

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 
 	"argosy/agent/config"
 	"argosy/dtab"
@@ -55,6 +56,7 @@ func (n *naming) propose(table, local dtab.Dtab) proposal {
 		if err != nil {
 			return namer.Binding{Err: err}, false
 		}
-		return namer.Binding{Status: namer.OK, Tree: tree, Clusters: namer.Clusters(tree)}, true
+		b := namer.Binding{Status: namer.OK, Tree: tree, Clusters: namer.Clusters(tree)}
+		return b, !slices.ContainsFunc(b.Clusters, func(c namer.Cluster) bool { return c.Addr.Status == namer.Pending })
 	}
 }

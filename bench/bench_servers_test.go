@@ -10,7 +10,7 @@ import (
 // The measurements with servers run, in small, and come to figures that can be.
 func TestServices(t *testing.T) {
 	figures, err := followServices(t.Context(), settings{runs: 1, services: 30, rest: 3 * time.Second, progress: t.Output()})
-	checkFigures(t, figures, err, 8)
+	checkFigures(t, figures, err, 10)
 }
 
 func TestWatchers(t *testing.T) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"argosy/e2e/stack"
@@ -41,7 +39,7 @@ func followServices(ctx context.Context, s settings) (figures []figure, err erro
 	defer func() { err = errors.Join(err, st.Close()) }()
 	b := &fleet{settings: s, stack: st, binary: binary}
 	defer b.close()
-	for _, step := range []func(context.Context) error{b.register, b.start, b.know, b.rest, b.change, b.see} {
+	for _, step := range []func(context.Context) error{b.register, b.compare, b.start, b.know, b.rest, b.change, b.see} {
 		if err := step(ctx); err != nil {
 			return b.figures, err
 		}
@@ -58,6 +56,7 @@ type fleet struct {
 	agent   *stack.Proc
 	began   time.Time
 	idle    float64 // CPU at rest, of a core
+	without float64 // memory of an agent without Consul
 	targets [2]*answerer
 	ports   []int // of the listeners of the probes
 	states  []int // which instance each service has
@@ -82,102 +81,6 @@ func (b *fleet) close() {
 
 func (b *fleet) add(name, unit, note string, values ...float64) {
 	b.figures = append(b.figures, figure{name, unit, values, note})
-}
-
-// register puts the services into the catalog, on a node that no Consul agent looks after, so that they stay.
-func (b *fleet) register(ctx context.Context) error {
-	fmt.Fprintf(b.progress, "  registering %d services\n", b.services)
-	if err := b.stack.Consul.Put(ctx, "/v1/catalog/register", map[string]any{"Node": "bench", "Address": "127.0.0.1"}); err != nil {
-		return err
-	}
-	for i := range b.targets {
-		var err error
-		if b.targets[i], err = newAnswerer(byte('a' + i)); err != nil {
-			return err
-		}
-	}
-	const most = 128 // operations of a transaction
-	var batch []map[string]any
-	for i := range b.services {
-		batch = append(batch, instance(i, 0, b.portOf(i, 0))...)
-		if len(batch)+2 > most || i == b.services-1 {
-			if err := b.stack.Consul.Put(ctx, "/v1/txn", batch); err != nil {
-				return err
-			}
-			batch = batch[:0]
-		}
-	}
-	b.states = make([]int, b.services)
-	return nil
-}
-
-func serviceName(i int) string { return fmt.Sprintf("service%d", i) }
-
-func instanceID(i, n int) string { return fmt.Sprintf("%s-%d", serviceName(i), n) }
-
-// instance makes the operations that register the nth instance of a service, with a check that passes.
-func instance(i, n, port int) []map[string]any {
-	id := instanceID(i, n)
-	return []map[string]any{
-		{"Service": map[string]any{"Verb": "set", "Node": "bench", "Service": map[string]any{
-			"ID": id, "Service": serviceName(i), "Address": "127.0.0.1", "Port": port,
-		}}},
-		{"Check": map[string]any{"Verb": "set", "Check": map[string]any{
-			"Node": "bench", "CheckID": id, "Name": "alive", "Status": "passing", "ServiceID": id,
-		}}},
-	}
-}
-
-// portOf is the port of a service's nth instance: those of the first services have somebody who answers.
-func (b *fleet) portOf(i, n int) int {
-	if i < probes {
-		return b.targets[n%len(b.targets)].port
-	}
-	return 1000 + n%10_000
-}
-
-// replace puts another instance in the place of the one that a service has, in one transaction. Consul may be busy for
-// a moment.
-func (b *fleet) replace(ctx context.Context, i int) error {
-	n := b.states[i] + 1
-	change := append(instance(i, n, b.portOf(i, n)), map[string]any{"Service": map[string]any{
-		"Verb": "delete", "Node": "bench", "Service": map[string]any{"ID": instanceID(i, n-1), "Service": serviceName(i)},
-	}})
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	err := stack.Eventually(ctx, 50*time.Millisecond, func(ctx context.Context) error {
-		return b.stack.Consul.Put(ctx, "/v1/txn", change)
-	})
-	if err == nil {
-		b.states[i] = n
-	}
-	return err
-}
-
-// start starts the agent.
-func (b *fleet) start(ctx context.Context) error {
-	var err error
-	if b.front, err = newFront(b.stack.Consul.Addr); err != nil {
-		return err
-	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "admin { address = \"127.0.0.1:0\" }\nconsul { address = %q }\nlog { level = \"warn\" }\n", b.front.addr)
-	text.WriteString("dtab { static = \"/svc => /#/io.l5d.consul/dc1\" }\nnamer \"io.l5d.consul\" {}\n")
-	for i := range b.services {
-		port := 0
-		if i < probes {
-			port = b.stack.Port()
-			b.ports = append(b.ports, port)
-		}
-		fmt.Fprintf(&text, "listener \"l%d\" {\n  address     = \"127.0.0.1:%d\"\n  destination = \"/svc/%s\"\n}\n", i, port, serviceName(i))
-	}
-	config := b.stack.Path("agent.hcl")
-	if err := os.WriteFile(config, []byte(text.String()), 0o600); err != nil {
-		return err
-	}
-	b.began = time.Now()
-	b.agent, err = b.stack.Go("agent", b.binary, []string{"agent", "-config", config})
-	return err
 }
 
 // know waits until Consul has told the agent of all services.
@@ -240,6 +143,8 @@ func (b *fleet) rest(ctx context.Context) error {
 	_, middle, _ := spread(busy)
 	b.idle = middle / 100
 	b.add("memory of the agent", "MiB", "resident", resident...)
+	_, middle, _ = spread(resident)
+	b.add("memory per service in Consul", "KiB", "the difference, by services", (middle-b.without)*1024/float64(b.services))
 	b.add("requests to Consul at rest", "/s", window, requests...)
 	b.add("refused requests at rest", "/s", window, failures...)
 	b.add("CPU of the agent at rest", "% of a core", window, busy...)

@@ -101,7 +101,7 @@ func bindName(ctx context.Context, s settings) ([]figure, error) {
 		return nil, err
 	}
 	interpreter := namer.NewInterpreter(namer.Options{
-		Dtab:   watch.Fixed(namer.TableState{Status: namer.OK, Dtab: d}),
+		Dtab:   watch.Fixed(namer.Table(d, nil)),
 		Mounts: []namer.Mount{{Prefix: dtab.Path{"#", "static"}, Namer: services}},
 	})
 	defer interpreter.Close()

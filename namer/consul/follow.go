@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"argosy/internal/snapshot"
 	"argosy/namer"
 )
 
@@ -21,7 +22,7 @@ type follower struct {
 	set     func(namer.Addr) (changed bool)
 	logger  hclog.Logger
 	metrics *followed
-	saved   *saved // nil: no snapshot
+	saved   *snapshot.File // nil: no snapshot
 
 	mu    sync.Mutex
 	over  bool
@@ -60,7 +61,7 @@ func (w *follower) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = true
-	w.saved.finish()
+	w.saved.Finish()
 	if w.timer != nil {
 		w.timer.Stop()
 	}
@@ -80,7 +81,7 @@ func (w *follower) take(a answer) (changed bool) {
 	}
 	w.heard, w.patient = true, time.Time{}
 	changed = w.publish()
-	w.saved.flush() // nobody waits for a disk
+	w.saved.Flush() // nobody waits for a disk
 	w.arm()
 	return changed
 }
@@ -133,9 +134,9 @@ func (w *follower) answer(a answer) {
 	}
 	if len(w.fresh)+len(w.kept) == 0 {
 		w.doubted = false
-		w.saved.drop()
+		w.saved.Drop()
 	} else if len(w.fresh) > 0 {
-		w.saved.keep(record(w.fresh))
+		w.saved.Keep(record(w.fresh))
 	}
 }
 
@@ -177,7 +178,7 @@ func (w *follower) trouble(err error) {
 // recall takes up what was known before a restart.
 func (w *follower) recall() {
 	var was []recorded
-	at, ok := w.saved.load(&was)
+	at, ok := w.saved.Load(&was)
 	if !ok {
 		return
 	}
@@ -221,7 +222,7 @@ func (w *follower) tick() {
 		w.doubted = false
 	}
 	w.publish()
-	w.saved.flush()
+	w.saved.Flush()
 	w.arm()
 }
 
@@ -242,7 +243,7 @@ func (w *follower) arm() {
 		}
 	}
 	sooner(w.patient)
-	sooner(w.saved.due())
+	sooner(w.saved.Due())
 	for _, k := range w.kept {
 		sooner(k.until)
 	}

@@ -32,9 +32,10 @@ const (
 	emptied = 250 * time.Millisecond
 	// blindPoll is the time between two looks where changes are not reported.
 	blindPoll = 250 * time.Millisecond
-	// slowPoll is the time between two looks where they are. Changes that other machines make on a shared file system are
-	// reported nowhere.
+	// slowPoll is the time between two looks where they are: changes that other machines make on a shared file system are
+	// reported nowhere. Where very many files are watched it is longer, so that all looks together have slowGap between them.
 	slowPoll = 10 * time.Second
+	slowGap  = 10 * time.Millisecond
 )
 
 // Namer reads services from a folder.
@@ -122,7 +123,7 @@ func (n *Namer) Watch(ctx context.Context, prefix, key dtab.Path, publish func(n
 		case blind:
 			timer.Reset(blindPoll)
 		default:
-			timer.Reset(n.slow)
+			timer.Reset(max(n.slow, slowGap*time.Duration(n.notifier.users.Load())))
 		}
 		select {
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	iofs "io/fs"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/fsnotify/fsnotify"
@@ -19,7 +20,7 @@ type notifier struct {
 	// changing is held while folders are added to the queue and removed, and while it is opened and closed. It is never
 	// taken by the goroutine that reads the queue, for which those operations may wait.
 	changing sync.Mutex
-	users    int
+	users    atomic.Int64 // changed under changing
 	queue    *fsnotify.Watcher // nil: nobody watches, or there can be none
 	reading  sync.WaitGroup
 	told     bool // that places cannot be watched
@@ -45,7 +46,7 @@ type alarm struct {
 func (n *notifier) alarm() *alarm {
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	if n.users++; n.users == 1 {
+	if n.users.Add(1) == 1 {
 		n.open()
 	}
 	return &alarm{notifier: n, ring: make(chan struct{}, 1)}
@@ -69,7 +70,7 @@ func (a *alarm) end() {
 	a.move(nil)
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	if n.users--; n.users == 0 && n.queue != nil {
+	if n.users.Add(-1) == 0 && n.queue != nil {
 		if err := n.queue.Close(); err != nil {
 			n.logger.Warn("cannot close the queue of file events", "error", err)
 		}

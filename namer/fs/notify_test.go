@@ -151,7 +151,7 @@ func TestWithoutReports(t *testing.T) {
 	early.await("failed")
 
 	n := attentive(root)
-	n.notifier.users = 1 // as if there could be no queue
+	n.notifier.users.Store(1) // as if there could be no queue
 	n.notifier.dirs = map[string]*dir{}
 	blind := follow(t, n, "/redis")
 	blind.await("failed")
@@ -229,8 +229,8 @@ func TestManyFiles(t *testing.T) {
 			all[i].await(fmt.Sprintf("/#/fs/s%d / ok 10.0.0.2:1", i))
 		}
 	})
-	if n.notifier.queue != nil || len(n.notifier.dirs) != 0 || n.notifier.users != 0 {
-		t.Errorf("left: %d folders, %d users, queue %v", len(n.notifier.dirs), n.notifier.users, n.notifier.queue)
+	if n.notifier.queue != nil || len(n.notifier.dirs) != 0 || n.notifier.users.Load() != 0 {
+		t.Errorf("left: %d folders, %d users, queue %v", len(n.notifier.dirs), n.notifier.users.Load(), n.notifier.queue)
 	}
 	if after := descriptors(t); after > before {
 		t.Errorf("%d descriptors are open, %d were", after, before)

@@ -17,7 +17,6 @@ import (
 	"github.com/hashicorp/nomad/api"
 
 	"argosy/dtab"
-	"argosy/internal/backoff"
 	"argosy/internal/nomadclient"
 	"argosy/internal/settings"
 	"argosy/namer"
@@ -120,7 +119,6 @@ func (f *fake) namer(t *testing.T, o Options) *Namer {
 		t.Fatal(err)
 	}
 	n := New(client, o, hclog.NewNullLogger(), nil)
-	n.query.Backoff = backoff.New(time.Millisecond, 20*time.Millisecond)
 	n.query.Rate, n.query.Burst = 1000, 1000
 	return n
 }

@@ -33,8 +33,9 @@ const (
 
 	setupTimeout = 10 * time.Second // for the handshakes of a connection
 
-	// fastestPings is how often a client may ping. Linkerd's failureThreshold sets the pace, and a ping costs nothing.
-	fastestPings = 10 * time.Millisecond
+	// fastestPings is how often a client may ping: as it likes. Linkerd's failureThreshold sets the pace, and gRPC reads no
+	// further while its answers are not taken.
+	fastestPings = time.Nanosecond
 )
 
 // limits are those that tests need to reach.
@@ -55,7 +56,7 @@ func defaultLimits() limits {
 	}
 }
 
-// Options has what a server needs. Names is required.
+// Options has what a server needs. Names is required, the rest may be left out.
 type Options struct {
 	Names      *names.Names
 	Logger     hclog.Logger
@@ -96,7 +97,6 @@ func newServer(o Options, limits limits) *Server {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(setupTimeout),
-		grpc.SharedWriteBuffer(true), // most connections are silent most of the time
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.pingAfter, Timeout: limits.pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: fastestPings, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),

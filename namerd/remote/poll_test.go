@@ -1,13 +1,12 @@
 package remote
 
 import (
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"encoding/pem"
 
 	"argosy/namer"
 )
@@ -106,6 +105,7 @@ func TestTLS(t *testing.T) {
 	if got := s.asked("GET /api/1/bind"); got[0] != "GET /api/1/bind/default?path=%2Fsvc%2Fa&watch=1&dtab= Bearer very-secret" {
 		t.Errorf("asks %q", got[0])
 	}
+	s.stream("addr", "/#/fs/redis")
 	// A server that is not trusted gets nothing, the token least of all.
 	asked := len(s.asked(""))
 	r := open(t, s, Options{TokenFile: token, Mode: Stream}).Bind(t.Context(), path("/svc/a"))
@@ -113,4 +113,25 @@ func TestTLS(t *testing.T) {
 	if n := len(s.asked("")); n != asked {
 		t.Errorf("%d requests to a server that is not trusted", n-asked)
 	}
+}
+
+// A poll that is answered late does not undo what a stream has said meanwhile.
+func TestLatePoll(t *testing.T) {
+	s := startScripted(t, (*httptest.Server).Start)
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	s.mu.Lock()
+	s.plain["resolve /svc/redis"] = func(w http.ResponseWriter) {
+		asked <- struct{}{}
+		<-answer
+		_, _ = w.Write([]byte(addrJSON("10.0.0.1:1")))
+	}
+	s.mu.Unlock()
+	r := open(t, s, Options{}).Bind(t.Context(), path("/svc/redis"))
+	tree := s.stream("bind", "/svc/redis")
+	<-asked
+	tree.send(leafJSON("/#/fs/redis", "/", addrJSON("10.0.0.2:2")))
+	s.answer("addr", "/#/fs/redis", 200, addrJSON("10.0.0.2:2"))
+	b := s.want(r, "{/#/fs/redis ok 10.0.0.2:2}")
+	close(answer)
+	s.never(r, func(now namer.Binding) bool { return now.Clusters[0].ID.String() != b.Clusters[0].ID.String() })
 }
