@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"fmt"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,11 +24,6 @@ func (n *naming) binder() binder {
 		return n.remote
 	}
 	return n.interpreter
-}
-
-// errElsewhere is why the agent cannot tell how a name comes about.
-func errElsewhere(c *config.Interpreter) error {
-	return fmt.Errorf("names are bound by the namerd at %s, namespace %s: it can tell why", c.Address, c.Namespace)
 }
 
 // InterpreterInfo is the namerd that binds the names, as /v1/routes shows it.

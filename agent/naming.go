@@ -25,6 +25,7 @@ import (
 type naming struct {
 	interpreter *namer.Interpreter
 	remote      *remote.Interpreter // binds in place of all else, where the configuration says so
+	asker       *asker              // likewise, for questions
 	table       watch.Reader[namer.TableState]
 
 	observe func(ctx context.Context) // keeps the table up to date until ctx ends; nil where it is fixed
@@ -42,6 +43,9 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 	n := &naming{}
 	if cfg.Interpreter != nil {
 		var err error
+		if n.asker, err = newAsker(cfg.Interpreter); err != nil {
+			return nil, err
+		}
 		n.remote, err = openRemote(cfg.Interpreter, logger.Named("interpreter"), reg)
 		return n, err
 	}
@@ -145,6 +149,7 @@ func (n *naming) start() {
 func (n *naming) stop() {
 	if n.remote != nil {
 		n.remote.Close()
+		n.asker.client.Close()
 		return
 	}
 	if n.cancel != nil {
