@@ -22,7 +22,7 @@ endif
 # The end-to-end tests measure time; they run by themselves.
 UNIT = $(filter-out argosy/e2e argosy/e2e/%,$(shell $(GO) list ./...))
 
-.PHONY: help build demo demo-nomad servers test test-short race e2e fuzz lint generate clean
+.PHONY: help build demo demo-nomad servers test test-short race e2e bench fuzz lint generate clean
 
 help:
 	@printf '%s\n' \
@@ -35,6 +35,7 @@ help:
 	  'make servers      find or build Consul, Nomad and Prometheus, and print where they are' \
 	  'make race         the tests that need no servers, with the race detector' \
 	  'make e2e          the end-to-end tests alone; ARGS=-run=TestX for one' \
+	  'make bench        the figures of docs/performance.md, about five minutes; ARGS="-only parse,bind" for some of them' \
 	  'make fuzz         each fuzz test for FUZZTIME (10s)' \
 	  'make lint         gofmt, go vet, staticcheck, govulncheck where its database can be reached' \
 	  'make generate     what is generated from the sources, such as the configuration reference' \
@@ -70,6 +71,11 @@ race:
 
 e2e: servers
 	$(GO) test -tags servers -count=1 -timeout 20m -v ./e2e $(ARGS)
+
+# Not go run: Ctrl-C is to reach it, so that it takes its servers down.
+bench: servers
+	@$(GO) build -o $(TOOLS)/bench ./bench
+	@$(TOOLS)/bench $(ARGS)
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"argosy/agent/balance"
-	"argosy/dtab"
 	"argosy/namer"
 )
 
@@ -68,7 +67,11 @@ func (a *Agent) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.deps.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /health", a.serveHealth)
 	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.connections()) })
-	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.routes()) })
+	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusOK, a.routes(r.URL.Query().Get("name")))
+	})
+	mux.HandleFunc("GET /v1/explain", a.serveExplain)
+	mux.HandleFunc("POST /v1/plan", a.servePlan)
 	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
 		a.Drain()
 		_, open := a.census.empty()
@@ -146,6 +149,7 @@ func (c *connection) info() ConnectionInfo {
 
 // RoutesInfo is what /v1/routes shows.
 type RoutesInfo struct {
+	Interpreter  *InterpreterInfo  `json:"interpreter,omitempty"` // set where a namerd binds the names
 	Listeners    []ListenerInfo    `json:"listeners"`
 	Destinations []DestinationInfo `json:"destinations"`
 }
@@ -168,19 +172,24 @@ type DestinationInfo struct {
 	Status   string                `json:"status"`
 	Error    string                `json:"error,omitempty"`
 	Tree     string                `json:"tree,omitempty"` // the bound names, as in a Dtab
+	Refused  uint64                `json:"refused"`        // connections that got no endpoint, since the name is in use
 	Clusters []balance.ClusterInfo `json:"clusters"`
 }
 
-func (a *Agent) routes() RoutesInfo {
-	info := RoutesInfo{Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
+// routes lists all destinations, or only the one of that name.
+func (a *Agent) routes(name string) RoutesInfo {
+	info := RoutesInfo{Interpreter: a.current.Load().interpreterInfo(), Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
 	for _, d := range a.names.all() {
+		if name != "" && d.name.String() != name {
+			continue
+		}
 		b := d.binding.Value()
-		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Clusters: d.balancer.State()}
+		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Refused: d.refused.Load(), Clusters: d.balancer.State()}
 		if b.Err != nil {
 			i.Error = b.Err.Error()
 		}
 		if b.Status == namer.OK {
-			i.Tree = dtab.TreeString(dtab.Map(b.Tree, func(x namer.Bound) dtab.Path { return x.ID.Concat(x.Residual) }))
+			i.Tree = boundTree(b)
 		}
 		info.Destinations = append(info.Destinations, i)
 	}

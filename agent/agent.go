@@ -43,6 +43,7 @@ type Agent struct {
 	names    *names
 	census   *census
 	failures *warnings
+	planning chan struct{} // holds one while a plan is made
 
 	hard context.Context // ends when everything is to be dropped
 	cut  func()
@@ -75,7 +76,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	}
 	a := &Agent{
 		deps: deps, logger: deps.Logger, metrics: m, relay: relay.New(), names: newNames(m, deps.Logger),
-		census: newCensus(), failures: &warnings{}, started: make(chan struct{}), drain: make(chan struct{}),
+		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
 		states: map[string]*listenerState{},
 	}
 	hard, cut := context.WithCancelCause(context.Background())

@@ -182,6 +182,8 @@ func (c *connection) refused(err error) {
 	var stopped *outcome.Error
 	if c.ctx.Err() != nil && errors.As(context.Cause(c.ctx), &stopped) {
 		o, err = stopped.Outcome, stopped
+	} else if c.destination != nil {
+		c.destination.refused.Add(1)
 	}
 	c.finish(o, relay.Neither, err)
 }

@@ -30,9 +30,13 @@ func consulConfig(c *consultest.Consul, connect bool) *config.Config {
 	cfg := baseConfig(nil)
 	cfg.Consul = settings.Consul{Address: c.URL(), Datacenter: "dc1"}
 	cfg.Dtab = config.Dtab{Namespace: "default", Consul: &config.DtabConsul{PathPrefix: "namerd/dtabs"}}
+	kind := consul.ConnectNever
+	if connect {
+		kind = consul.ConnectAlways
+	}
 	cfg.Namers = []mounts.Namer{{
 		Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
-		Consul: &consul.Options{UseHealth: true, PreferService: true, Connect: connect},
+		Consul: &mounts.Consul{Options: consul.Options{UseHealth: true, PreferService: true, Connect: kind}},
 	}}
 	cfg.Register = &config.Register{
 		Tags: []string{"v1"}, Meta: map[string]string{"team": "data"},

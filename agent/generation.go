@@ -189,7 +189,7 @@ func (a *Agent) commit(g, old *generation) {
 		l.state.gate.SetLimit(l.config.MaxConnections)
 		kept[l.name] = true
 	}
-	a.names.use(g.naming.interpreter, g.fixed(), g.config.Dtab.MaxNames)
+	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil

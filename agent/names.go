@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -53,6 +54,7 @@ type destination struct {
 	label    string // for metrics; from the configuration
 	balancer *balance.Balancer
 	binding  *watch.Cell[namer.Binding]
+	refused  atomic.Uint64 // connections that got no endpoint
 
 	stop  func()        // ends the following and waits
 	taken chan struct{} // closed when the binder's first answer, which may be Pending, has been taken
@@ -304,6 +306,13 @@ func (n *names) forget(key string, d *destination) {
 	if d.named() {
 		n.metrics.forgetDestination(d.label)
 	}
+}
+
+// find returns the destination of a name that is followed, or nil. Nobody keeps it.
+func (n *names) find(name dtab.Path) *destination {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.byName[name.String()]
 }
 
 // all returns the destinations in the order of their names.

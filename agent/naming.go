@@ -11,10 +11,12 @@ import (
 
 	"argosy/agent/config"
 	"argosy/internal/consulclient"
+	"argosy/internal/snapshot"
 	"argosy/internal/watch"
 	"argosy/namer"
 	"argosy/namer/mounts"
 	"argosy/namerd/client"
+	"argosy/namerd/remote"
 	"argosy/namerd/store"
 	consulstore "argosy/namerd/store/consul"
 )
@@ -22,6 +24,8 @@ import (
 // naming is the table with the namers: what turns names into endpoints.
 type naming struct {
 	interpreter *namer.Interpreter
+	remote      *remote.Interpreter // binds in place of all else, where the configuration says so
+	asker       *asker              // likewise, for questions
 	table       watch.Reader[namer.TableState]
 
 	observe func(ctx context.Context) // keeps the table up to date until ctx ends; nil where it is fixed
@@ -32,11 +36,19 @@ type naming struct {
 // sameNaming reports whether two configurations name alike.
 func sameNaming(a, b *config.Config) bool {
 	return reflect.DeepEqual(a.Dtab, b.Dtab) && reflect.DeepEqual(a.Namers, b.Namers) &&
-		reflect.DeepEqual(a.Consul, b.Consul)
+		reflect.DeepEqual(a.Consul, b.Consul) && reflect.DeepEqual(a.Interpreter, b.Interpreter)
 }
 
 func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) (*naming, error) {
 	n := &naming{}
+	if cfg.Interpreter != nil {
+		var err error
+		if n.asker, err = newAsker(cfg.Interpreter); err != nil {
+			return nil, err
+		}
+		n.remote, err = openRemote(cfg.Interpreter, logger.Named("interpreter"), reg)
+		return n, err
+	}
 	mounted, err := mounts.Open(cfg.Namers, cfg.Consul, logger.Named("namer"), reg)
 	if err != nil {
 		return nil, err
@@ -55,6 +67,7 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 // openTable finds the store of the table.
 func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 	var from store.Store
+	var scope string // of the snapshot: a table of another store is none of ours
 	switch d := cfg.Dtab; {
 	case d.Consul != nil:
 		c, err := consulclient.New(cfg.Consul)
@@ -62,12 +75,15 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 			return fmt.Errorf("dtab: %w", err)
 		}
 		from = consulstore.New(c, d.Consul.PathPrefix, logger)
+		scope = fmt.Sprintf("consul %s %s %s", cfg.Consul.Address, cfg.Consul.Datacenter, d.Consul.PathPrefix)
 	case d.Namerd != nil:
-		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile})
+		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile,
+			CAFile: d.Namerd.CAFile, CertFile: d.Namerd.CertFile, KeyFile: d.Namerd.KeyFile})
 		if err != nil {
 			return fmt.Errorf("dtab: %w", err)
 		}
 		from = c
+		scope = "namerd " + d.Namerd.Address
 	case d.Static != nil:
 		n.table = watch.Fixed(namer.Table(*d.Static, nil))
 		return nil
@@ -77,13 +93,22 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 	}
 	cell := watch.New(namer.TableState{}, namer.TableState.Equal)
 	n.table = cell
-	n.observe = func(ctx context.Context) {
-		from.Observe(ctx, cfg.Dtab.Namespace, func(o store.Observation) {
-			if cell.Set(tableState(o)) {
-				logTable(logger.With("namespace", cfg.Dtab.Namespace), o)
-			}
-		})
+	logger = logger.With("namespace", cfg.Dtab.Namespace)
+	publish := func(o store.Observation) {
+		if cell.Set(tableState(o)) {
+			logTable(logger, o)
+		}
 	}
+	if cfg.Dtab.SnapshotDir == "" {
+		n.observe = func(ctx context.Context) { from.Observe(ctx, cfg.Dtab.Namespace, publish) }
+		return nil
+	}
+	folder, err := snapshot.Open(cfg.Dtab.SnapshotDir, scope, logger)
+	if err != nil {
+		return fmt.Errorf("dtab: %w", err)
+	}
+	keeper := &tableKeeper{from: from, file: folder.File("dtab " + cfg.Dtab.Namespace), logger: logger, publish: publish}
+	n.observe = func(ctx context.Context) { keeper.observe(ctx, cfg.Dtab.Namespace) }
 	return nil
 }
 
@@ -109,6 +134,9 @@ func tableState(o store.Observation) namer.TableState {
 
 // start begins to follow the table.
 func (n *naming) start() {
+	if n.remote != nil {
+		n.remote.Start()
+	}
 	if n.observe == nil {
 		return
 	}
@@ -119,6 +147,11 @@ func (n *naming) start() {
 
 // stop ends everything and waits.
 func (n *naming) stop() {
+	if n.remote != nil {
+		n.remote.Close()
+		n.asker.client.Close()
+		return
+	}
 	if n.cancel != nil {
 		n.cancel()
 	}
@@ -128,6 +161,9 @@ func (n *naming) stop() {
 
 // known reports whether the table has arrived, and why not.
 func (n *naming) known() (bool, error) {
+	if n.remote != nil {
+		return n.remote.Known()
+	}
 	t, _ := n.table.Load()
 	return t.Status == namer.OK, t.Err
 }

@@ -11,7 +11,6 @@ import (
 
 	"argosy/agent/config"
 	"argosy/dtab"
-	"argosy/namer/consul"
 	"argosy/namer/mounts"
 )
 
@@ -218,7 +217,7 @@ func TestAlternativeTimeout(t *testing.T) {
 		table := mustDtab("/svc => /#/io.l5d.consul/dc2/redis | /#/static/redis")
 		cfg.Dtab.Static, cfg.Dtab.AlternativeTimeout = &table, timeout
 		cfg.Consul.Address, cfg.Consul.Timeout = dead.Addr().String(), time.Minute
-		cfg.Namers = append(cfg.Namers, mounts.Namer{Kind: mounts.KindConsul, Prefix: dtab.MustParsePath("/#/io.l5d.consul"), Consul: &consul.Options{}})
+		cfg.Namers = append(cfg.Namers, mounts.Namer{Kind: mounts.KindConsul, Prefix: dtab.MustParsePath("/#/io.l5d.consul"), Consul: &mounts.Consul{}})
 		l := listenerTo("redis", "/svc")
 		if timeout == 0 {
 			l.ConnectTimeout = 300 * time.Millisecond

@@ -186,7 +186,7 @@ func startNamerd(t *testing.T, s *stack.Stack) string {
 	t.Helper()
 	addr := s.Addr()
 	file := s.Path("namerd.hcl")
-	writeFile(t, file, fmt.Sprintf("http {\n  address = %q\n}\nconsul {\n  address = %q\n}\nstore \"consul\" {}\n", addr, s.Consul.Addr))
+	writeFile(t, file, fmt.Sprintf("http {\n  address = %q\n}\nconsul {\n  address = %q\n}\nstore \"consul\" {}\nnamer \"io.l5d.consul\" {}\n", addr, s.Consul.Addr))
 	p, err := s.Go("namerd", stack.Binary(t), []string{"namerd", "-config", file})
 	if err != nil {
 		t.Fatal(err)

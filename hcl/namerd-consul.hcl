@@ -8,7 +8,8 @@ log {
   format = "text"
 }
 
-# There is no authentication: keep it on loopback, or put something in front that has it.
+# Without tls and token blocks anybody who reaches it may change tables: keep it on loopback then. hcl/namerd-files.hcl
+# shows them.
 http {
   address   = env("NOMAD_ADDR_http", "127.0.0.1:4180")
   read_only = env("NAMERD_READ_ONLY", "false")
@@ -16,10 +17,14 @@ http {
 
 consul {
   address = env("CONSUL_HTTP_ADDR", "127.0.0.1:8500")
-  # The token needs key:write for namerd/dtabs. A file is read again when it changes:
+  # The token needs key:write for namerd/dtabs/, where the history is as well. A file is read again when it changes:
   # token_file = "${env("NOMAD_SECRETS_DIR")}/consul_token"
 }
 
 store "consul" {
   path_prefix = "namerd/dtabs"
 }
+
+# For those who let namerd bind names: Linkerd and linkerd-tcp, or agents with an interpreter block. Agents with namers of
+# their own do not ask.
+namer "io.l5d.consul" {}

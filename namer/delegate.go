@@ -69,8 +69,10 @@ func (a asked) end(b Bound, residual dtab.Path, weight *float64) found {
 	return found{Bound: b, from: a.from}
 }
 
-// namers is the first answer of a namer that is not Neg, with the part of path that the namer did not look at.
+// namers is the first answer of a namer that is not Neg, with the part of path that the namer did not look at. All Neg
+// is so since the last of them is.
 func (e *evaluation) namers(path dtab.Path) (a asked, residual dtab.Path) {
+	none := asked{Answer: NoAnswer()}
 	for i, m := range e.mounts {
 		if !path.HasPrefix(m.Prefix) {
 			continue
@@ -79,8 +81,11 @@ func (e *evaluation) namers(path dtab.Path) (a asked, residual dtab.Path) {
 		if a.Status != OK || a.Tree.Kind != dtab.Neg {
 			return a, residual
 		}
+		if a.since.After(none.since) {
+			none.since = a.since
+		}
 	}
-	return asked{Answer: NoAnswer()}, nil
+	return none, nil
 }
 
 // namer asks one namer, which need not be watched where its answer never changes.

@@ -54,6 +54,7 @@ type Step struct {
 // Explanation is the whole delegation of a name at one moment, with all that was not taken.
 type Explanation struct {
 	Table   dtab.Dtab // that Step.Entry points into
+	Stored  int       // how many of its entries are the stored table's; the others are the interpreter's own
 	Root    Step
 	Waiting bool // something was not known in time
 }
@@ -85,7 +86,7 @@ func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
-	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree}}
+	x := &explainer{binder: binder{in: in, ctx: in.ctx, tree: tree, guest: true}}
 	defer func() { x.keep(nil) }()
 	for {
 		explanation, err := x.explain(ctx)
@@ -141,7 +142,7 @@ func (x *explainer) explain(ctx context.Context) (*Explanation, error) {
 		return nil, errDepth
 	}
 	root.settle(o.tree.Kind != dtab.Neg || o.status != OK, 1)
-	return &Explanation{Table: x.eval.table.all(), Root: root.simplified(), Waiting: x.waiting}, nil
+	return &Explanation{Table: x.eval.table.all(), Stored: len(table.Dtab), Root: root.simplified(), Waiting: x.waiting}, nil
 }
 
 // costOfStep is what a step costs more than a node that is only gone through.

@@ -43,11 +43,14 @@ type Addr struct {
 	Endpoints []Endpoint // for OK; sorted by Addr, each Addr once; may be empty
 	Err       error      // for Failed
 	Stale     bool       // the last known good set, kept because the source is in trouble
+
+	// Meta is about the set as a whole: authority, the host that requests are to name. It must not be changed.
+	Meta map[string]string
 }
 
 // Equal reports whether two address states are the same to a reader.
 func (a Addr) Equal(b Addr) bool {
-	return a.Status == b.Status && a.Stale == b.Stale && errText(a.Err) == errText(b.Err) &&
+	return a.Status == b.Status && a.Stale == b.Stale && errText(a.Err) == errText(b.Err) && maps.Equal(a.Meta, b.Meta) &&
 		slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y Endpoint) bool {
 			return x.Addr == y.Addr && x.Weight == y.Weight && x.Connect == y.Connect && maps.Equal(x.Meta, y.Meta)
 		})
@@ -117,6 +120,13 @@ type Namer interface {
 type Peeker interface {
 	// Peek returns what Watch would publish first. It must be quick; not ok leaves it to Watch.
 	Peek(prefix, key dtab.Path) (Answer, bool)
+}
+
+// Enumerator is a Namer that can list names it knows.
+type Enumerator interface {
+	// Names returns the keys below the prefix that are known now, sorted. It need not list all of them: what can be
+	// listed cheaply is enough.
+	Names(ctx context.Context) ([]dtab.Path, error)
 }
 
 // Constant is a Namer that answers some names from the name alone, and for ever, so that there is nothing to watch.

@@ -12,8 +12,11 @@ import (
 	"argosy/namerd/store"
 )
 
-// maxBody is the largest body that is read, in bytes: about what Namerd takes.
-const maxBody = 5 << 20
+const (
+	maxBody    = 5 << 20   // bytes: the largest body that is read, about what Namerd takes
+	largeBody  = 256 << 10 // bytes: from here on bodies wait for each other
+	largeTurns = 2         // so many of them at a time
+)
 
 // list answers /api/1/dtabs, for every method as Namerd does.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
@@ -35,6 +38,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 func (s *Server) namespace(w http.ResponseWriter, r *http.Request, ns string) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
+	ctx = s.withAuthor(ctx, r)
 	switch r.Method {
 	case http.MethodGet:
 		if isTrue(parameter(r, "watch")) {
@@ -71,13 +75,18 @@ func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request
 }
 
 func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
-	if s.refused(w) {
+	if s.refused(w, r) {
 		return
 	}
 	body, ok := readBody(w, r)
 	if !ok {
 		return
 	}
+	done, ok := s.takeTurn(ctx, w, len(body))
+	if !ok {
+		return
+	}
+	defer done()
 	table, err := decode(r, body)
 	switch {
 	case errors.Is(err, errNullEntry):
@@ -91,13 +100,18 @@ func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Requ
 }
 
 func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
-	if s.refused(w) {
+	if s.refused(w, r) {
 		return
 	}
 	body, ok := readBody(w, r)
 	if !ok {
 		return
 	}
+	done, ok := s.takeTurn(ctx, w, len(body))
+	if !ok {
+		return
+	}
+	defer done()
 	table, err := decode(r, body)
 	var syntax *dtab.SyntaxError
 	switch {
@@ -125,18 +139,27 @@ func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request
 }
 
 func (s *Server) delete(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
-	if !s.refused(w) {
+	if !s.refused(w, r) {
 		s.done(w, r, ns, "delete", nil, s.store.Delete(ctx, ns))
 	}
 }
 
-// refused answers 403 where nothing may be changed.
-func (s *Server) refused(w http.ResponseWriter) bool {
-	readOnly := s.readOnly.Load()
-	if readOnly {
+// refused answers a request that may not change anything, or says why it does in a way that cannot be kept.
+func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
+	c, known := r.Context().Value(callerKey{}).(caller)
+	if s.readOnly.Load() {
 		replyText(w, http.StatusForbidden, "this namerd is read-only")
+		return true
 	}
-	return readOnly
+	if known && !c.write {
+		replyText(w, http.StatusForbidden, fmt.Sprintf("token %q may only read", c.name))
+		return true
+	}
+	if problem := badMessage(r); problem != "" {
+		replyText(w, http.StatusBadRequest, problem)
+		return true
+	}
+	return false
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
@@ -155,13 +178,27 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	return body, err == nil
 }
 
+// takeTurn lets few large bodies become tables at a time, each of which may take a hundred times its size for a moment.
+func (s *Server) takeTurn(ctx context.Context, w http.ResponseWriter, size int) (done func(), ok bool) {
+	if size < largeBody {
+		return func() {}, true
+	}
+	select {
+	case s.turns <- struct{}{}:
+		return func() { <-s.turns }, true
+	case <-ctx.Done():
+		replyText(w, http.StatusServiceUnavailable, "too many large dtabs are being written")
+		return nil, false
+	}
+}
+
 // done answers a change.
 func (s *Server) done(w http.ResponseWriter, r *http.Request, ns, action string, table dtab.Dtab, err error) {
 	if err != nil {
 		s.failed(w, r, ns, err)
 		return
 	}
-	s.logger.Info("dtab changed", "namespace", ns, "action", action, "entries", len(table), "by", r.RemoteAddr)
+	s.logger.Info("dtab changed", "namespace", ns, "action", action, "entries", len(table), "by", s.author(r).Name, "address", r.RemoteAddr)
 	select {
 	case s.poke <- struct{}{}:
 	default:
@@ -178,6 +215,8 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, ns string, err e
 		w.WriteHeader(http.StatusConflict)
 	case errors.Is(err, store.ErrVersion):
 		w.WriteHeader(http.StatusPreconditionFailed)
+	case errors.Is(err, store.ErrLarge):
+		replyText(w, http.StatusRequestEntityTooLarge, err.Error())
 	case errors.Is(err, store.ErrReadOnly):
 		replyText(w, http.StatusForbidden, err.Error())
 	case errors.Is(err, store.ErrName):

@@ -31,13 +31,18 @@ func parse(text string) dtab.Dtab {
 // serve runs a server over the two tables that Namerd's own tests have, and returns its address.
 func serve(t *testing.T, s store.Store, o namerd.Options) string {
 	t.Helper()
+	return run(t, namerd.NewServer(s, o))
+}
+
+func run(t *testing.T, server *namerd.Server) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := contextOf(t)
 	done := make(chan error, 1)
-	go func() { done <- namerd.NewServer(s, o).Run(ctx, l) }()
+	go func() { done <- server.Run(ctx, l) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
@@ -122,9 +127,9 @@ func TestReading(t *testing.T) {
 		{"GET", "//api/1/dtabs", "", 404, "", "", ""},
 		{"GET", "/api/1/./dtabs", "", 404, "", "", ""},
 		{"GET", "/", "", 404, "", "", ""},
-		{"GET", "/api/1/bind/default?path=/foo", "", 404, "", "", ""},
-		{"GET", "/api/1/resolve/default?path=/foo", "", 404, "", "", ""},
-		{"GET", "/api/1/delegate", "", 404, "", "", ""},
+		{"GET", "/api/1/bind/default?path=/foo", "", 501, "text/plain", "", "this namerd serves dtabs only and binds no names"},
+		{"GET", "/api/1/resolve/default?path=/foo", "", 501, "text/plain", "", "this namerd serves dtabs only and binds no names"},
+		{"GET", "/api/1/delegate", "", 501, "text/plain", "", "this namerd serves dtabs only and binds no names"},
 		{"POST", "/health", "", 404, "", "", ""},
 		{"GET", "/health", "", 200, "application/json", "", `{"namespaces":2,"status":"ok"}` + "\n"},
 	} {

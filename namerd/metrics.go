@@ -21,10 +21,10 @@ func newMetrics(reg prometheus.Registerer, namespaces func() float64) *metrics {
 		}, []string{"route", "method", "code"}),
 		watchers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argosy_namerd_watchers",
-			Help: "Open streams: dtab follows one table, dtabs the list of names.",
+			Help: "Open streams, by route: dtab follows one table, dtabs the list of namespaces.",
 		}, []string{"route"}),
 	}
-	for _, route := range []string{"dtab", "dtabs"} {
+	for _, route := range []string{"dtab", "dtabs", "bind", "addr", "resolve", "bound-names"} {
 		m.watchers.WithLabelValues(route)
 	}
 	reg.MustRegister(m.requests, m.watchers, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -1,15 +1,21 @@
 // Package namerd serves Dtab namespaces over the HTTP API of Namerd 1.x, from any store.Store.
 //
-// It answers below /api/1/dtabs, the way Namerd does: the same routes, formats, versions (bare base64 ETags) and
-// statuses, and streams of JSON documents with ?watch=true. What Namerd answers with 500 because a client sent something
-// malformed is 400 or 412 here. Two things are added. A namespace that is deleted, or not there yet, is silent in
+// It answers below /api/1/, the way Namerd does: dtabs, and with Options.Names bind, addr, resolve, delegate and
+// bound-names; the same routes, formats, versions (bare base64 ETags) and statuses, and streams of JSON documents with
+// ?watch=true. What Namerd answers with 500 because a client sent something malformed is 400 or 412 here, and what it
+// waits for without an end is 503 after a while. Where its streams would have an error's text they are silent: what was
+// sent last stands. Two things are added. A namespace that is deleted, or not there yet, is silent in
 // Namerd's streams; with &absent=true it is the document null. And GET /health and GET /metrics are for operators.
+//
+// What has changed in a namespace, and when and by whom, is at GET /api/1/history/<ns>, and POST /api/1/rollback/<ns>
+// brings an earlier table back.
 package namerd
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -22,7 +28,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"argosy/internal/share"
+	"argosy/namer"
+	"argosy/namerd/names"
 	"argosy/namerd/store"
+	"argosy/namerd/wire"
 )
 
 const (
@@ -37,7 +46,16 @@ type Options struct {
 	Logger     hclog.Logger
 	Registerer prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
 	ReadOnly   bool                  // refuse to change anything
-	// NamesInterval is how often the store is asked for its names while somebody watches them; a second unless set.
+	Tokens     []Token               // with any, every request needs one; /health and /metrics never do
+	// Certificates accepts a client's certificate in place of a token, and without tokens wants one. That it is good is
+	// for the handshake to have checked.
+	Certificates bool
+	// Names binds names; it is not closed. Without it bind, addr, resolve, delegate and bound-names answer 501.
+	Names *names.Names
+	// Random draws the leaf that resolve tells of: at least 0, below 1. math/rand/v2's unless set.
+	Random func() float64
+	// NamesInterval is how often the store is asked for its names while somebody watches them, and the
+	// namers for theirs; a second unless set.
 	NamesInterval time.Duration
 }
 
@@ -46,12 +64,21 @@ type Server struct {
 	store    store.Store
 	logger   hclog.Logger
 	readOnly atomic.Bool
+	guard    atomic.Pointer[guard]
+	origin   *http.CrossOriginProtection
+	turns    chan struct{} // taken by large bodies
 	metrics  *metrics
 	scrape   http.Handler
 
-	tables *share.Share[store.Observation] // by namespace
-	names  *share.Share[nameList]          // by ""
-	poke   chan struct{}                   // the names have changed
+	naming        *names.Names // nil: serve dtabs only
+	random        func() float64
+	namesInterval time.Duration
+
+	tables   *share.Share[store.Observation] // by namespace
+	names    *share.Share[nameList]          // by ""
+	poke     chan struct{}                   // the names have changed
+	bindings *share.Share[namer.Binding]     // by nameRequest.key
+	messages *share.Share[message]           // of the streams, by what they tell
 
 	stopping context.Context // ends the streams
 	stop     context.CancelFunc
@@ -69,8 +96,17 @@ func NewServer(s store.Store, o Options) *Server {
 	if o.NamesInterval <= 0 {
 		o.NamesInterval = time.Second
 	}
-	srv := &Server{store: s, logger: o.Logger, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1)}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	srv := &Server{
+		store: s, logger: o.Logger, scrape: http.NotFoundHandler(), poke: make(chan struct{}, 1),
+		naming: o.Names, random: o.Random, namesInterval: o.NamesInterval,
+	}
 	srv.readOnly.Store(o.ReadOnly)
+	srv.guard.Store(newGuard(o.Tokens, o.Certificates))
+	srv.origin = http.NewCrossOriginProtection()
+	srv.turns = make(chan struct{}, largeTurns)
 	srv.stopping, srv.stop = context.WithCancel(context.Background())
 	srv.tables = share.New(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
 		s.Observe(ctx, ns, set)
@@ -78,6 +114,8 @@ func NewServer(s store.Store, o Options) *Server {
 	srv.names = share.New(srv.stopping, nameList{}, nameList.equal, func(ctx context.Context, _ string, set func(nameList)) {
 		srv.pollNames(ctx, o.NamesInterval, set)
 	})
+	srv.bindings = share.New(srv.stopping, namer.Binding{}, namer.Binding.Equal, nil)
+	srv.messages = share.New(srv.stopping, message{}, message.equal, nil)
 	srv.metrics = newMetrics(o.Registerer, srv.countNamespaces)
 	if g, ok := o.Registerer.(prometheus.Gatherer); ok {
 		srv.scrape = promhttp.HandlerFor(g, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
@@ -91,6 +129,8 @@ func (s *Server) SetReadOnly(v bool) { s.readOnly.Store(v) }
 // Close ends all streams and waits for what watches the store. The handler must not be used afterwards.
 func (s *Server) Close() {
 	s.closing.Do(s.stop)
+	s.messages.Wait()
+	s.bindings.Wait()
 	s.tables.Wait()
 	s.names.Wait()
 }
@@ -129,14 +169,42 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 // Handler answers all requests. It routes by itself: http.ServeMux would decode, clean and redirect paths.
 func (s *Server) Handler() http.Handler {
 	return s.metrics.count(func(w http.ResponseWriter, r *http.Request) string {
+		r, ok := s.admit(w, r)
+		if !ok {
+			return "refused"
+		}
 		path := rawPath(r)
 		switch {
+		case strings.HasPrefix(path, historyPath):
+			s.history(w, r, strings.TrimPrefix(path, historyPath))
+			return "history"
+		case strings.HasPrefix(path, rollbackPath):
+			s.rollback(w, r, strings.TrimPrefix(path, rollbackPath))
+			return "rollback"
 		case path == dtabsPath || path == dtabsPath+"/":
 			s.list(w, r)
 			return "dtabs"
 		case strings.HasPrefix(path, dtabsPath+"/"):
 			s.namespace(w, r, strings.TrimPrefix(path, dtabsPath+"/"))
 			return "dtab"
+		case strings.HasPrefix(path, bindPath):
+			s.nameRoute(w, r, strings.TrimPrefix(path, bindPath), true, s.bind)
+			return "bind"
+		case strings.HasPrefix(path, addrPath):
+			s.nameRoute(w, r, strings.TrimPrefix(path, addrPath), false, s.addr)
+			return "addr"
+		case strings.HasPrefix(path, resolvePath):
+			s.nameRoute(w, r, strings.TrimPrefix(path, resolvePath), true, s.resolve)
+			return "resolve"
+		case strings.HasPrefix(path, delegatePath):
+			s.delegate(w, r, strings.TrimPrefix(path, delegatePath))
+			return "delegate"
+		case strings.HasPrefix(path, explainPath):
+			s.nameRoute(w, r, strings.TrimPrefix(path, explainPath), true, s.explainName)
+			return "explain"
+		case path == boundNamesPath:
+			s.boundNames(w, r)
+			return "bound-names"
 		case path == "/health" && isRead(r):
 			s.health(w, r)
 			return "health"
@@ -149,7 +217,15 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-const dtabsPath = "/api/1/dtabs"
+// The routes. What begins like one of the four in the middle is taken for it, as in Namerd.
+const (
+	dtabsPath      = "/api/1/dtabs"
+	bindPath       = "/api/1/bind"
+	addrPath       = "/api/1/addr"
+	resolvePath    = "/api/1/resolve"
+	delegatePath   = "/api/1/delegate"
+	boundNamesPath = "/api/1/bound-names"
+)
 
 func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
@@ -168,10 +244,10 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	names, err := s.store.List(ctx)
 	if err != nil {
-		reply(w, http.StatusServiceUnavailable, typeJSON, jsonLine(map[string]any{"status": "failing", "reason": err.Error()}))
+		reply(w, http.StatusServiceUnavailable, typeJSON, wire.Line(map[string]any{"status": "failing", "reason": err.Error()}))
 		return
 	}
-	reply(w, http.StatusOK, typeJSON, jsonLine(map[string]any{"status": "ok", "namespaces": len(names)}))
+	reply(w, http.StatusOK, typeJSON, wire.Line(map[string]any{"status": "ok", "namespaces": len(names)}))
 }
 
 // countNamespaces is for the metrics; -1 says that the store does not answer.

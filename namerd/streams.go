@@ -2,6 +2,7 @@ package namerd
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"slices"
 	"time"
@@ -10,32 +11,41 @@ import (
 	"argosy/namerd/store"
 )
 
-// watchTable streams a namespace: one document for each of its states. A reader that is slow misses states, never the
-// newest. While the store is in trouble the stream is silent; what was sent last stands.
+// watchTable streams a namespace: one document for each of its states. While the store is in trouble the stream is
+// silent; what was sent last stands.
 func (s *Server) watchTable(w http.ResponseWriter, r *http.Request, ns string) {
 	if !store.ValidName(ns) {
 		s.failed(w, r, ns, store.ErrName)
 		return
 	}
-	contentType := accepted(r)
-	showAbsent := isTrue(parameter(r, "absent"))
+	contentType, showAbsent := accepted(r), isTrue(parameter(r, "absent"))
+	key := keyOf("dtab", ns, contentType)
+	if showAbsent {
+		key = keyOf("dtab", ns, contentType, "absent")
+	}
+	s.watch(w, r, "dtab", contentType, key, func(ctx context.Context, set func(message)) {
+		s.followTable(ctx, ns, contentType, showAbsent, set)
+	})
+}
+
+func (s *Server) followTable(ctx context.Context, ns, contentType string, showAbsent bool, set func(message)) {
 	value, release := s.tables.Read(ns)
 	defer release()
-	first := true
-	var last store.Observation
-	stream(s, w, r, "dtab", contentType, value, func(o store.Observation) []byte {
-		if !o.Known || !first && o.Exists == last.Exists && o.Entry.Version == last.Entry.Version {
-			return nil
-		}
-		first, last = false, o
+	t := teller{set: set}
+	for o := range watch.Values(ctx, value) {
 		switch {
+		case !o.Known:
 		case o.Exists:
-			return document(contentType, o.Entry.Dtab)
+			key := keyOf("version", string(o.Entry.Version))
+			if t.last.key != key { // else it is about trouble of the store
+				t.tell(key, document(contentType, o.Entry.Dtab))
+			}
 		case showAbsent:
-			return []byte("null\n")
+			t.tell("absent", []byte("null\n"))
+		default:
+			t.tell("absent", nil)
 		}
-		return nil
-	})
+	}
 }
 
 // nameList is the names of all namespaces.
@@ -47,13 +57,15 @@ type nameList struct {
 func (l nameList) equal(m nameList) bool { return l.known == m.known && slices.Equal(l.names, m.names) }
 
 func (s *Server) watchNames(w http.ResponseWriter, r *http.Request) {
-	value, release := s.names.Read("")
-	defer release()
-	stream(s, w, r, "dtabs", typeJSON, value, func(l nameList) []byte {
-		if !l.known {
-			return nil
+	s.watch(w, r, "dtabs", typeJSON, keyOf("dtabs"), func(ctx context.Context, set func(message)) {
+		value, release := s.names.Read("")
+		defer release()
+		t := teller{set: set}
+		for l := range watch.Values(ctx, value) {
+			if l.known {
+				t.tellLine(namesDocument(l.names))
+			}
 		}
-		return namesDocument(l.names)
 	})
 }
 
@@ -80,9 +92,22 @@ func (s *Server) pollNames(ctx context.Context, interval time.Duration, set func
 	}
 }
 
-// stream sends the head at once, then what render makes of every value that is not nil, until the reader goes away or
-// the server stops.
-func stream[T any](s *Server, w http.ResponseWriter, r *http.Request, route, contentType string, value watch.Reader[T], render func(T) []byte) {
+// watch streams what follow sets. Streams with one key share one follow.
+func (s *Server) watch(w http.ResponseWriter, r *http.Request, route, contentType, key string, follow func(context.Context, func(message))) {
+	value, release := s.messages.ReadBy(key, follow)
+	defer release()
+	s.stream(w, r, route, contentType, func(ctx context.Context) iter.Seq[[]byte] { return documents(ctx, value) })
+}
+
+// stream sends the head at once, then all documents, until the reader goes away, takes none for too long, or the server
+// stops. An empty content type sends none. A body is read first, as net/http does before it sends a head, but without a
+// limit to its patience.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, route, contentType string, all func(context.Context) iter.Seq[[]byte]) {
+	if r.ContentLength != 0 {
+		if _, ok := readBody(w, r); !ok {
+			return
+		}
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
@@ -100,13 +125,13 @@ func stream[T any](s *Server, w http.ResponseWriter, r *http.Request, route, con
 		}
 		return control.SetWriteDeadline(time.Time{}) == nil // the connection may serve other requests later
 	}
-	w.Header().Set("Content-Type", contentType)
+	setType(w, contentType)
 	w.WriteHeader(http.StatusOK)
 	if control.Flush() != nil {
 		return
 	}
-	for v := range watch.Values(ctx, value) {
-		if message := render(v); message != nil && !send(message) {
+	for document := range all(ctx) {
+		if !send(document) {
 			return
 		}
 	}

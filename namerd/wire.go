@@ -1,16 +1,16 @@
 package namerd
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
+	"strconv"
 	"strings"
 
 	"argosy/dtab"
 	"argosy/namerd/store"
+	"argosy/namerd/wire"
 )
 
 // The formats of a table.
@@ -71,7 +71,7 @@ func decode(r *http.Request, body []byte) (dtab.Dtab, error) {
 // document is a table as an answer has it, with the newline at its end.
 func document(contentType string, table dtab.Dtab) []byte {
 	if contentType == typeJSON {
-		return jsonLine(table)
+		return wire.Line(table)
 	}
 	return []byte(table.String() + "\n")
 }
@@ -80,22 +80,20 @@ func namesDocument(names []string) []byte {
 	if names == nil {
 		names = []string{}
 	}
-	return jsonLine(names)
+	return wire.Line(names)
 }
 
-// jsonLine encodes what cannot fail to encode.
-func jsonLine(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return []byte("null\n")
+// setType sets the Content-Type; an empty one keeps net/http from guessing one.
+func setType(w http.ResponseWriter, contentType string) {
+	w.Header()["Content-Type"] = nil
+	if contentType != "" {
+		w.Header().Set("Content-Type", contentType)
 	}
-	return b.Bytes()
 }
 
 func reply(w http.ResponseWriter, status int, contentType string, body []byte) {
-	w.Header().Set("Content-Type", contentType)
+	setType(w, contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body))) // else a long one would be chunked
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a reader that has gone away needs no answer
 }
@@ -132,25 +130,4 @@ func decodeVersion(s string) (store.Version, error) {
 		return "", errVersion
 	}
 	return store.Version(v), nil
-}
-
-// parameter is the first value of a query parameter. Semicolons separate parameters as ampersands do.
-func parameter(r *http.Request, name string) string {
-	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
-		key, value, _ := strings.Cut(pair, "=")
-		if k, err := url.QueryUnescape(key); err != nil || k != name {
-			continue
-		}
-		v, err := url.QueryUnescape(value)
-		if err != nil {
-			return ""
-		}
-		return v
-	}
-	return ""
-}
-
-func isTrue(s string) bool {
-	s = strings.ToLower(s)
-	return s == "1" || s == "t" || s == "true"
 }

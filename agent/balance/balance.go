@@ -62,6 +62,7 @@ type Balancer struct {
 	known    bool                // there was an update
 	loads    map[loadKey]*load   // also of endpoints that have left and still have connections
 	byID     map[string]*cluster // the clusters above, by key
+	counts   map[string]*counts  // by key, of the clusters above
 }
 
 type cluster struct {
@@ -74,6 +75,9 @@ type cluster struct {
 	stale     bool
 	endpoints []*load
 }
+
+// counts are what has become of the attempts to connect a cluster's endpoints.
+type counts struct{ opened, failed uint64 }
 
 type loadKey struct{ cluster, addr string }
 
@@ -121,6 +125,8 @@ func (b *Balancer) Update(clusters []namer.Cluster) {
 	}
 	b.clusters = make([]*cluster, 0, len(clusters))
 	b.byID = make(map[string]*cluster, len(clusters))
+	counted := b.counts
+	b.counts = make(map[string]*counts, len(clusters))
 	for _, c := range clusters {
 		key := Key(c.ID)
 		if same := b.byID[key]; same != nil && len(c.ID) > 0 { // one cluster on two branches: its shares add up
@@ -136,6 +142,9 @@ func (b *Balancer) Update(clusters []namer.Cluster) {
 		}
 		b.clusters = append(b.clusters, n)
 		b.byID[key] = n
+		if b.counts[key] = counted[key]; b.counts[key] == nil {
+			b.counts[key] = &counts{}
+		}
 	}
 	for key, l := range b.loads {
 		if l.gone && l.open == 0 {

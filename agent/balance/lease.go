@@ -22,6 +22,9 @@ func (l *Lease) Connected() {
 	l.balancer.mu.Lock()
 	defer l.balancer.mu.Unlock()
 	l.load.failures = 0
+	if c := l.balancer.counts[l.Key]; c != nil {
+		c.opened++
+	}
 }
 
 // Done ends the lease. Further calls do nothing.
@@ -38,6 +41,9 @@ func (l *Lease) Fail() {
 	if !l.ended {
 		d := min(penaltyMin<<min(l.load.failures, 10), penaltyMax)
 		l.load.failures++
+		if c := l.balancer.counts[l.Key]; c != nil {
+			c.failed++
+		}
 		l.load.penalty = l.balancer.now().Add(d)
 	}
 	l.end()

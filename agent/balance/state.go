@@ -23,6 +23,8 @@ type ClusterInfo struct {
 	Status    string         `json:"status"`
 	Error     string         `json:"error,omitempty"`
 	Stale     bool           `json:"stale,omitempty"`
+	Opened    uint64         `json:"opened"` // connections, since the name has this cluster
+	Failed    uint64         `json:"failed"` // attempts to connect one of its endpoints, likewise
 	Endpoints []EndpointInfo `json:"endpoints"`
 }
 
@@ -46,6 +48,9 @@ func (b *Balancer) State() []ClusterInfo {
 		info := ClusterInfo{
 			Cluster: c.key, Share: c.share, Status: c.status.String(), Stale: c.stale,
 			Endpoints: make([]EndpointInfo, 0, len(c.endpoints)),
+		}
+		if n := b.counts[c.key]; n != nil {
+			info.Opened, info.Failed = n.opened, n.failed
 		}
 		if c.err != nil {
 			info.Error = c.err.Error()

@@ -22,6 +22,8 @@ type Config struct {
 	Clients   []Client // in the order of the files; the first whose prefix matches applies
 	Register  *Register
 	Drain     Drain
+
+	Interpreter *Interpreter // set: binds all names, and Dtab and Namers are empty
 }
 
 // Admin is the HTTP endpoint for /metrics, /health and /v1/.
@@ -39,6 +41,7 @@ type Dtab struct {
 
 	EmptyStops         bool          // an alternative without endpoints is used all the same
 	AlternativeTimeout time.Duration // how long one that is not known holds up the next; 0: for ever
+	SnapshotDir        string        // keeps the table over a restart; "": it is not kept
 	MaxNames           int           // that clients choose, at a time; 0: 1000
 	MaxWatches         int           // at a time; 0: 10,000
 }
@@ -52,6 +55,22 @@ type DtabConsul struct {
 type DtabNamerd struct {
 	Address   string // base URL, such as http://127.0.0.1:4180
 	TokenFile string
+
+	CAFile, CertFile, KeyFile string // for https
+}
+
+// Interpreter has names bound by a namerd.
+type Interpreter struct {
+	Address      string // base URL, such as http://127.0.0.1:4180
+	Namespace    string // "default" unless set
+	Local        dtab.Dtab
+	TokenFile    string
+	CAFile       string // the system's roots unless set
+	CertFile     string
+	KeyFile      string
+	Mode         string        // "auto" unless set; "stream" or "poll"
+	PollInterval time.Duration // 10s unless set
+	MaxStreams   int           // 1000 unless set
 }
 
 // Listener accepts connections.

@@ -12,18 +12,16 @@ const dtabHint = `write in it one of: static = "/svc => ...", file = "...", cons
 
 func (l *loader) dtab() {
 	d, raw, c := l.d, l.raw.Dtab, &l.cfg.Dtab
-	if raw == nil && d.Doubled("dtab") {
+	if raw == nil && (d.Doubled("dtab") || l.raw.Interpreter != nil || d.Doubled("interpreter")) {
 		return
 	}
 	if raw == nil {
-		d.Errorf(d.Whole(), "add a dtab block; "+dtabHint,
+		d.Errorf(d.Whole(), "add a dtab block; "+dtabHint+`; or interpreter "namerd" {}`,
 			"the dtab block is missing: where does the table come from?")
 		return
 	}
 	c.Namespace = d.String(raw.Namespace)
-	if (c.Namespace == "" || strings.Trim(c.Namespace, namespaceLetters) != "") && !d.Failed(raw.Namespace) {
-		d.Errorf(hclx.Place(raw.Namespace), "letters, digits, '-' and '_' are allowed", "namespace %q is no name of a table", c.Namespace)
-	}
+	l.namespace(raw.Namespace, c.Namespace)
 	c.Local = d.Dtab(raw.Local)
 	c.EmptyStops = d.OneOf(raw.OnEmpty, "next", "stop") == "stop"
 	c.AlternativeTimeout = d.Duration(raw.AlternativeTimeout, 0, time.Hour)
@@ -51,7 +49,11 @@ func (l *loader) dtab() {
 	}
 	if raw.Namerd != nil {
 		sources = append(sources, "namerd")
-		c.Namerd = &DtabNamerd{Address: d.URL(raw.Namerd.Address), TokenFile: d.Readable(raw.Namerd.TokenFile)}
+		c.Namerd = &DtabNamerd{Address: d.URL(raw.Namerd.Address), TokenFile: d.Readable(raw.Namerd.TokenFile), CAFile: d.CAFile(raw.Namerd.CAFile)}
+		c.Namerd.CertFile, c.Namerd.KeyFile = d.KeyPair(raw.Namerd.CertFile, raw.Namerd.KeyFile)
+	}
+	if c.SnapshotDir = d.String(raw.SnapshotDir); c.SnapshotDir != "" && c.Static != nil {
+		d.Errorf(hclx.Place(raw.SnapshotDir), "leave it out", "a table from the configuration needs no snapshot_dir")
 	}
 	switch len(sources) {
 	case 0:
@@ -59,6 +61,13 @@ func (l *loader) dtab() {
 	case 1:
 	default:
 		d.Errorf(raw.Range, "leave exactly one of them", "the dtab has %d sources: %s", len(sources), strings.Join(sources, " and "))
+	}
+}
+
+// namespace refuses what is no name of a table.
+func (l *loader) namespace(a hclx.Attr, name string) {
+	if (name == "" || strings.Trim(name, namespaceLetters) != "") && !l.d.Failed(a) {
+		l.d.Errorf(hclx.Place(a), "letters, digits, '-' and '_' are allowed", "namespace %q is no name of a table", name)
 	}
 }
 

@@ -38,6 +38,7 @@ func (l *loader) load() {
 	c.Admin.Address = d.Address(admin.Address)
 	c.Consul = raw.Consul.Settings(d)
 	l.dtab()
+	l.interpreter()
 	c.Namers = mounts.Load(d, raw.Namers)
 	l.listeners()
 	l.clients()

@@ -17,8 +17,10 @@ type rawConfig struct {
 	Admin *rawAdmin `hcl:"admin,block"`
 	// How to reach the Consul agent of this machine.
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
-	// Where the table comes from that names are looked up in. Required.
+	// Where the table comes from that names are looked up in. Required, unless there is an interpreter block.
 	Dtab *rawDtab `hcl:"dtab,block"`
+	// Have all names bound elsewhere, in place of a dtab and namers. The label is `namerd`.
+	Interpreter *rawInterpreter `hcl:"interpreter,block"`
 	// A catalog that names can end in. The label is its kind; the last one is asked first. Names below `/$/` need none.
 	Namers []mounts.Block `hcl:"namer,block"`
 	// A place to accept connections. The label is the listener's name in logs and metrics.
@@ -61,6 +63,9 @@ type rawDtab struct {
 	// How many services are watched at a time. Names that need more are refused; a tenth is not for names that clients
 	// choose.
 	MaxWatches hclx.Attr `hcl:"max_watches,optional" type:"number" default:"10000"`
+	// A folder that keeps the table of `consul` or `namerd` for the next start, should the store not answer then. The same
+	// folder may keep what namers know. Not kept unless set.
+	SnapshotDir hclx.Attr `hcl:"snapshot_dir,optional" type:"folder"`
 	// The table lives in Consul's KV store, and is watched there.
 	Consul *rawDtabConsul `hcl:"consul,block"`
 	// The table lives in a namerd, and is watched there.
@@ -80,6 +85,43 @@ type rawDtabNamerd struct {
 	Address hclx.Attr `hcl:"address,optional" type:"url" default:"http://127.0.0.1:4180"`
 	// A file that holds a bearer token to send.
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
+	// The CA certificates (PEM) that namerd's HTTPS certificate is checked against; the system's unless set.
+	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
+	// The client certificate (PEM) to show to namerd; with `key_file`.
+	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
+	// The private key (PEM) of `cert_file`.
+	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
+}
+
+// rawInterpreter asks a namerd what each name stands for, this project's or Namerd 1.x: with its table, and its namers.
+// Endpoints that come so have no Connect identity.
+type rawInterpreter struct {
+	Kind      string     `hcl:"kind,label"`
+	KindRange hclx.Range `hcl:"kind,label_range"`
+	// The base URL.
+	Address hclx.Attr `hcl:"address,optional" type:"url" default:"http://127.0.0.1:4180"`
+	// Which table, of those the namerd has: letters, digits, `-` and `_`.
+	Namespace hclx.Attr `hcl:"namespace,optional" type:"string" default:"default"`
+	// Entries that are sent along with each name, and so win over the table, in this agent only. Their weights have two
+	// decimals.
+	Local hclx.Attr `hcl:"local,optional" type:"dtab"`
+	// A file that holds a bearer token to send.
+	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
+	// The CA certificates (PEM) to check the namerd against, with `https`. The system's unless set.
+	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
+	// A certificate (PEM) to show to the namerd, with `key_file`.
+	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
+	// Its private key (PEM).
+	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
+	// `stream` follows names by streams; `poll` asks again and again, as linkerd-tcp does; `auto` streams, and polls
+	// where streams do not work.
+	Mode hclx.Attr `hcl:"mode,optional" type:"string" default:"auto"`
+	// Between two polls of a name.
+	PollInterval hclx.Attr `hcl:"poll_interval,optional" type:"duration" default:"10s"`
+	// At most so many streams are open: one for each name and one for each cluster. Each is a connection, unless the
+	// namerd speaks HTTP/2.
+	MaxStreams hclx.Attr  `hcl:"max_streams,optional" type:"number" default:"1000"`
+	Range      hclx.Range `hcl:",def_range"`
 }
 
 // rawListener needs either `destination` or an `sni` block.

@@ -60,7 +60,8 @@ client "/svc/redis" {}
 		Dtab: Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"},
 			AlternativeTimeout: 2 * time.Second, MaxNames: 1000, MaxWatches: 10_000},
 		Namers: []mounts.Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
-			Consul: &consul.Options{UseHealth: true, PreferService: true, HoldEmpty: 15 * time.Second}}},
+			Consul: &mounts.Consul{Options: consul.Options{UseHealth: true, PreferService: true, Consistency: "default",
+				HoldEmpty: 15 * time.Second, GuardHold: 15 * time.Second, GuardShare: 0.5}}}},
 		Listeners: []Listener{
 			{Name: "redis", Network: "tcp", Address: "127.0.0.1:7474", Destination: dtab.MustParsePath("/svc/redis"), ConnectTimeout: 10 * time.Second},
 			{Name: "tls", Network: "tcp", Address: ":0", SNI: &SNI{Prefix: dtab.MustParsePath("/sni"), Timeout: 3 * time.Second}, ConnectTimeout: 10 * time.Second},
@@ -182,7 +183,8 @@ client "/svc" {
 		Dtab: Dtab{Namespace: "blue-1", Namerd: &DtabNamerd{Address: "http://namerd.example:4180/base", TokenFile: token},
 			Local: mustParse("/svc/x => /svc/y"), EmptyStops: true, AlternativeTimeout: 500 * time.Millisecond, MaxNames: 50, MaxWatches: 200},
 		Namers: []mounts.Namer{
-			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &consul.Options{IncludeTag: true, Connect: true}},
+			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &mounts.Consul{Options: consul.Options{IncludeTag: true, Connect: consul.ConnectAlways,
+				Consistency: "default", GuardHold: 15 * time.Second, GuardShare: 0.5}}},
 			{Kind: "io.l5d.fs", Prefix: path("/#/io.l5d.fs"), FS: &mounts.FS{RootDir: dir}},
 			{Kind: "io.l5d.rewrite", Prefix: path("/#/hosts"), Rewrite: &mounts.Rewrite{Pattern: "/{service}.example", Name: "/svc/{service}"}},
 			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5"}, "none": {}}},

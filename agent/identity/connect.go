@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"argosy/internal/tlsfiles"
 	"argosy/internal/watch"
 	"argosy/namer"
 )
@@ -103,7 +104,7 @@ func (c *Connect) certificate() (*tls.Certificate, error) {
 
 // Server implements Identity. Clients must be Connect services that the intentions allow.
 func (c *Connect) Server() *tls.Config {
-	t := base()
+	t := tlsfiles.Base()
 	t.ClientAuth = tls.RequireAnyClientCert
 	t.SessionTicketsDisabled = true
 	t.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -169,7 +170,7 @@ func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
 	if t == nil {
 		return nil, fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
 	}
-	config := base()
+	config := tlsfiles.Base()
 	// What Envoy sends: mesh gateways route by it.
 	config.ServerName = expect.Service + "." + defaultNamespace + "." + expect.Datacenter + ".internal." + t.domain
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate() }

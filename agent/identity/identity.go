@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"argosy/internal/tlsfiles"
 	"argosy/namer"
 )
 
@@ -69,35 +70,9 @@ func certificateName(c *x509.Certificate) string {
 	return ""
 }
 
-// base is what all configurations have in common. Of TLS 1.2 it takes the suites with forward secrecy and
-// authenticated encryption, as Connect's own proxies do; TLS 1.3 has no others.
-func base() *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		CipherSuites: []uint16{
-			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-		},
-	}
-}
-
-// verifyChain checks that certs, as a peer sent them, lead from its own certificate to a root, and that it may be used
-// as usage. What the peer sent beyond its own certificate may help: after a rotation Connect's leaves come with the new
-// root signed by the old one. dnsName is checked unless it is empty.
+// verifyChain is tlsfiles.VerifyChain with an error that is an ErrPeer.
 func verifyChain(certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, dnsName string) error {
-	if len(certs) == 0 {
-		return fmt.Errorf("%w: it sent none", ErrPeer)
-	}
-	between := x509.NewCertPool()
-	for _, c := range certs[1:] {
-		between.AddCert(c)
-	}
-	_, err := certs[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}, DNSName: dnsName,
-	})
-	if err != nil {
+	if err := tlsfiles.VerifyChain(certs, roots, usage, dnsName); err != nil {
 		return fmt.Errorf("%w: %w", ErrPeer, err)
 	}
 	return nil

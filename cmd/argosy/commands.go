@@ -22,6 +22,9 @@ func commands(m *meta) map[string]cli.CommandFactory {
 		"version":    &versionCommand{m},
 	}
 	maps.Copy(all, dtabCommands(m))
+	maps.Copy(all, dtabTextCommands(m))
+	maps.Copy(all, dtabHistoryCommands(m))
+	maps.Copy(all, migrateCommands(m))
 	factories := make(map[string]cli.CommandFactory, len(all))
 	for name, command := range all {
 		factories[name] = func() (cli.Command, error) { return command, nil }

@@ -15,6 +15,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/hclx"
+	"argosy/internal/settings"
 	"argosy/namerd/client"
 	"argosy/namerd/store"
 )
@@ -27,18 +28,21 @@ const dtabTimeout = 30 * time.Second
 // dtabCommands are the commands below dtab; dtabAliases the other names that namerctl has for them.
 func dtabCommands(m *meta) map[string]cli.Command {
 	return map[string]cli.Command{
-		"dtab":        &dtabCommand{m},
-		"dtab list":   &dtabListCommand{m},
-		"dtab get":    &dtabGetCommand{m},
-		"dtab create": &dtabCreateCommand{m},
-		"dtab update": &dtabUpdateCommand{m},
-		"dtab delete": &dtabDeleteCommand{m},
-		"dtab ls":     &dtabListCommand{m},
-		"dtab cat":    &dtabGetCommand{m},
-		"dtab new":    &dtabCreateCommand{m},
-		"dtab up":     &dtabUpdateCommand{m},
-		"dtab del":    &dtabDeleteCommand{m},
-		"dtab rm":     &dtabDeleteCommand{m},
+		"dtab":         &dtabCommand{m},
+		"dtab list":    &dtabListCommand{m},
+		"dtab get":     &dtabGetCommand{m},
+		"dtab create":  &dtabCreateCommand{m},
+		"dtab update":  &dtabUpdateCommand{m},
+		"dtab delete":  &dtabDeleteCommand{m},
+		"dtab explain": &dtabExplainCommand{m},
+		"dtab plan":    &dtabPlanCommand{m},
+		"dtab shift":   &dtabShiftCommand{m},
+		"dtab ls":      &dtabListCommand{m},
+		"dtab cat":     &dtabGetCommand{m},
+		"dtab new":     &dtabCreateCommand{m},
+		"dtab up":      &dtabUpdateCommand{m},
+		"dtab del":     &dtabDeleteCommand{m},
+		"dtab rm":      &dtabDeleteCommand{m},
 	}
 }
 
@@ -47,13 +51,13 @@ var dtabAliases = []string{"dtab ls", "dtab cat", "dtab new", "dtab up", "dtab d
 type dtabCommand struct{ *meta }
 
 func (c *dtabCommand) Synopsis() string {
-	return "Read and change tables (list, get, create, update, delete)"
+	return "Read, change, check, compare, explain and plan tables"
 }
 
 // Run is called where no command below dtab was named.
 func (c *dtabCommand) Run(args []string) int {
 	if len(args) > 0 {
-		return c.usage("dtab has no command %q; it has list, get, create, update and delete", args[0])
+		return c.usage("dtab has no command %q; argosy dtab -h lists them", args[0])
 	}
 	fmt.Fprintln(c.errs, c.Help())
 	return exitUsage
@@ -61,7 +65,7 @@ func (c *dtabCommand) Run(args []string) int {
 
 func (c *dtabCommand) Help() string {
 	return strings.TrimSpace(`
-Usage: argosy dtab <list|get|create|update|delete> [options]
+Usage: argosy dtab <command> [options]
 
   Reads and changes the tables of a namerd: this project's, or Namerd 1.x.` + namerdOptions + `
 
@@ -69,30 +73,50 @@ Example:
 
     argosy dtab create default -dtab '/svc => /#/io.l5d.consul/dc1'
     argosy dtab get default > default.dtab
-    argosy dtab update default default.dtab`)
+    argosy dtab edit default
+    argosy dtab history default`)
 }
 
 const namerdOptions = `
 
   Where namerd is comes from -addr, else from the environment variables
-  ARGOSY_NAMERD_ADDR and NAMERCTL_BASE_URL, else it is ` + defaultNamerd + `.`
+  ARGOSY_NAMERD_ADDR and NAMERCTL_BASE_URL, else from the base-url in a file
+  .namerctl.yaml, .json or .toml here or in a folder above, else it is
+  ` + defaultNamerd + `.
+  The variables ARGOSY_NAMERD_TOKEN, ARGOSY_NAMERD_TOKEN_FILE,
+  ARGOSY_NAMERD_CACERT, ARGOSY_NAMERD_CLIENT_CERT and ARGOSY_NAMERD_CLIENT_KEY
+  stand for the flags below; ARGOSY_NAMERD_FROM is who makes changes, for the
+  history, and USER@host unless set.`
 
 const namerdFlags = `
-  -addr URL         The namerd to talk to.
+  -addr URL         The namerd to talk to; -base-url is the same.
+  -config FILE      The .namerctl file to take it from.
   -token-file FILE  Send the bearer token that is in FILE.
+  -ca-file FILE     CA certificates (PEM) to check namerd's certificate with.
+  -cert-file FILE   Certificate (PEM) to show to namerd; with -key-file.
+  -key-file FILE    Private key (PEM) of the certificate.
+  -message TEXT     Why something is changed, for the history.
   -json             Print JSON.`
 
 // namerdFlagSet are the flags of every dtab command.
 type namerdFlagSet struct {
 	*flag.FlagSet
-	addr, tokenFile string
-	json            bool
+	addr, config, tokenFile   string
+	caFile, certFile, keyFile string
+	message                   string
+	json                      bool
 }
 
 func (m *meta) namerdFlags(name string) *namerdFlagSet {
 	f := &namerdFlagSet{FlagSet: m.flags(name)}
 	f.StringVar(&f.addr, "addr", "", "")
+	f.StringVar(&f.addr, "base-url", "", "") // namerctl's
+	f.StringVar(&f.config, "config", "", "")
 	f.StringVar(&f.tokenFile, "token-file", "", "")
+	f.StringVar(&f.caFile, "ca-file", os.Getenv("ARGOSY_NAMERD_CACERT"), "")
+	f.StringVar(&f.certFile, "cert-file", os.Getenv("ARGOSY_NAMERD_CLIENT_CERT"), "")
+	f.StringVar(&f.keyFile, "key-file", os.Getenv("ARGOSY_NAMERD_CLIENT_KEY"), "")
+	f.StringVar(&f.message, "message", "", "")
 	f.BoolVar(&f.json, "json", false, "")
 	return f
 }
@@ -106,9 +130,35 @@ func (f *namerdFlagSet) client() (*client.Client, error) {
 		}
 	}
 	if addr == "" {
+		var err error
+		if addr, err = namerctlURL(f.config); err != nil {
+			return nil, err
+		}
+	}
+	if addr == "" {
 		addr = defaultNamerd
 	}
-	return client.New(addr, client.Options{TokenFile: f.tokenFile})
+	o := client.Options{TokenFile: f.tokenFile, CAFile: f.caFile, CertFile: f.certFile, KeyFile: f.keyFile, From: changer(), Message: f.message}
+	if o.TokenFile == "" { // the flag goes before both
+		o.Token = settings.NewSecret(os.Getenv("ARGOSY_NAMERD_TOKEN"))
+		o.TokenFile = os.Getenv("ARGOSY_NAMERD_TOKEN_FILE")
+	}
+	return client.New(addr, o)
+}
+
+// changer is who makes changes, as far as the environment tells.
+func changer() string {
+	if from := os.Getenv("ARGOSY_NAMERD_FROM"); from != "" {
+		return from
+	}
+	user, host := os.Getenv("USER"), "localhost"
+	if name, err := os.Hostname(); err == nil {
+		host = name
+	}
+	if user == "" {
+		return ""
+	}
+	return user + "@" + host
 }
 
 // withNamerd runs one command against the namerd of the flags.
@@ -133,6 +183,8 @@ func withHint(err error) error {
 		return fmt.Errorf("%w; argosy dtab update replaces it", err)
 	case errors.Is(err, store.ErrVersion):
 		return fmt.Errorf("%w; look with argosy dtab get, and update again", err)
+	case errors.Is(err, store.ErrForgotten):
+		return fmt.Errorf("%w; argosy dtab history shows those that are remembered", err)
 	case errors.Is(err, store.ErrMissing):
 		return fmt.Errorf("%w; argosy dtab list shows what there is", err)
 	}

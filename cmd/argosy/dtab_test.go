@@ -101,6 +101,17 @@ func TestDtabCommands(t *testing.T) {
 	}
 }
 
+// Who changes a table, and why, is in its history.
+func TestDtabAuthors(t *testing.T) {
+	tables := withTables(t)
+	t.Setenv("ARGOSY_NAMERD_FROM", "ann@example.com")
+	step{args: "dtab|create|default|-dtab|/a=>/b|-message|it was time", out: "Created default\n"}.check(t)
+	changes, err := tables.History(t.Context(), "default", 1)
+	if err != nil || changes[0].Author.Name != "ann@example.com" || changes[0].Author.Message != "it was time" {
+		t.Errorf("%+v %v", changes, err)
+	}
+}
+
 // Nothing is sent that does not parse, and usage is checked before anything is asked.
 func TestDtabMistakes(t *testing.T) {
 	t.Setenv("ARGOSY_NAMERD_ADDR", "http://127.0.0.1:1")

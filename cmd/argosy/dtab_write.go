@@ -91,13 +91,17 @@ Usage: argosy dtab update [options] NAME FILE
   Replaces a table that exists. It is refused when somebody else has changed
   the table meanwhile: since the version in FILE or -version, or, where there
   is none, since this command has looked a moment ago.
+
+  Where agents are named it is planned first, as by argosy dtab plan, and
+  refused with exit code 2 when a name would be lost, or with 1 when no agent
+  answers. Where none are named nobody is asked.` + agentOptions + `
 ` + tableOptions + namerdOptions + `
 
 Options:
 
   -dtab TEXT        The table itself, in place of FILE.
   -version VERSION  The version to replace, as dtab get shows it.
-  -force            Replace or create, whatever there is.` + namerdFlags + `
+  -force            Replace or create, whatever there is, and ask no agent.` + namerdFlags + agentFlags + `
 
 Example:
 
@@ -110,6 +114,7 @@ func (c *dtabUpdateCommand) Run(args []string) int {
 	text := f.String("dtab", "", "")
 	version := f.String("version", "", "")
 	force := f.Bool("force", false, "")
+	agents := agentFlagsOf(f.FlagSet)
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
 		return code
@@ -131,6 +136,13 @@ func (c *dtabUpdateCommand) Run(args []string) int {
 	if in.version != "" {
 		if expected, err = client.DecodeVersion(in.version); err != nil {
 			return c.badTable(f, err)
+		}
+	}
+	if !*force {
+		ctx, cancel := context.WithTimeout(context.Background(), dtabTimeout)
+		defer cancel()
+		if _, code, stop := c.guard(ctx, f, agents, rest[0], in.table); stop {
+			return code
 		}
 	}
 	return c.withNamerd(f, func(ctx context.Context, n *client.Client) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -11,25 +12,34 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"argosy/internal/consulclient"
+	"argosy/internal/tlsfiles"
+	"argosy/namer"
+	"argosy/namer/mounts"
 	"argosy/namerd"
 	"argosy/namerd/config"
+	"argosy/namerd/names"
 	"argosy/namerd/store"
 	"argosy/namerd/store/consul"
+	"argosy/namerd/store/files"
 )
 
 type namerdCommand struct{ *meta }
 
-func (c *namerdCommand) Synopsis() string { return "Serve tables over the HTTP API of Namerd" }
+func (c *namerdCommand) Synopsis() string {
+	return "Serve tables, and what names stand for, over the HTTP API of Namerd"
+}
 
 func (c *namerdCommand) Help() string {
 	return strings.TrimSpace(`
 Usage: argosy namerd -config FILE|DIR [-config ...]
 
-  Serves tables from Consul's KV store or from memory over the HTTP API of
-  Namerd, for argosy dtab, namerctl and agents. Agents that read Consul
+  Serves tables from Consul's KV store, from files or from memory over the
+  HTTP API of Namerd, and tells what names stand for under them: for argosy
+  dtab, namerctl, Linkerd, linkerd-tcp and agents. Agents that read Consul
   themselves need no namerd to be up.
 
-  SIGHUP reloads the log level and read_only, SIGTERM ends the server.
+  SIGHUP reloads the log level, read_only and the tokens, SIGTERM ends the
+  server.
 
 Options:
 
@@ -40,7 +50,8 @@ Exit codes: 0 stopped, 1 failed, 2 wrong usage or invalid configuration.
 Example:
 
     argosy namerd -config hcl/namerd-memory.hcl
-    curl -s http://127.0.0.1:4180/api/1/dtabs/default`)
+    curl -s http://127.0.0.1:4180/api/1/dtabs/default
+    curl -s 'http://127.0.0.1:4180/api/1/bind/default?path=/svc/redis'`)
 }
 
 func (c *namerdCommand) Run(args []string) int {
@@ -53,20 +64,36 @@ func (c *namerdCommand) Run(args []string) int {
 		return c.fail(err)
 	}
 	logger := c.logger(cfg.Log).Named(cfg.Name)
-	tables, err := tableStore(cfg, logger)
+	tables, closeTables, err := tableStore(cfg, logger)
 	if err != nil {
 		return c.fail(err)
 	}
+	defer closeTables()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	listener, err := net.Listen("tcp", cfg.HTTP.Address)
+	tables = store.WithGauge(tables, registry)
+	naming, err := openNames(cfg, tables, logger, registry)
+	if err != nil {
+		return c.fail(err)
+	}
+	defer naming.Close()
+	listener, err := listenHTTP(cfg.HTTP, logger)
 	if err != nil {
 		return c.fail(fmt.Errorf("http: %w", err))
 	}
-	server := namerd.NewServer(tables, namerd.Options{Logger: logger, Registerer: registry, ReadOnly: cfg.HTTP.ReadOnly})
+	server := namerd.NewServer(tables, namerd.Options{
+		Logger: logger, Registerer: registry, ReadOnly: cfg.HTTP.ReadOnly, Names: naming,
+		Tokens: tokens(cfg.HTTP), Certificates: cfg.HTTP.TLS != nil && cfg.HTTP.TLS.Optional,
+	})
+	runMesh, err := openMesh(cfg.Mesh, naming, logger, registry)
+	if err != nil {
+		return c.fail(err)
+	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		ended := make(chan error, 1)
-		go func() { ended <- server.Run(ctx, listener) }()
+		go func() {
+			ended <- runAll(ctx, func(ctx context.Context) error { return server.Run(ctx, listener) }, runMesh)
+		}()
 		for {
 			select {
 			case err := <-ended:
@@ -79,20 +106,72 @@ func (c *namerdCommand) Run(args []string) int {
 				}
 				logger.SetLevel(hclog.LevelFromString(next.Log.Level))
 				server.SetReadOnly(next.HTTP.ReadOnly)
+				server.SetTokens(tokens(next.HTTP))
 				logger.Info("reloaded", "read_only", next.HTTP.ReadOnly, "log_level", next.Log.Level)
 			}
 		}
 	}, nil)
 }
 
-// tableStore opens the store that the configuration names.
-func tableStore(cfg *config.Config, logger hclog.Logger) (store.Store, error) {
-	if cfg.Memory != nil {
-		return store.NewMemory(cfg.Memory.Namespaces), nil
+// tableStore opens the store that the configuration names; done gives it back.
+func tableStore(cfg *config.Config, logger hclog.Logger) (tables store.Historian, done func(), err error) {
+	done = func() {}
+	switch {
+	case cfg.Memory != nil:
+		return store.NewMemory(cfg.Memory.Namespaces, cfg.History), done, nil
+	case cfg.Files != nil:
+		s, err := files.Open(cfg.Files.Dir, files.Options{Logger: logger.Named("store"), Limits: cfg.History})
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, func() { s.Close() }, nil
 	}
 	client, err := consulclient.New(cfg.Consul)
 	if err != nil {
-		return nil, fmt.Errorf("consul: %w", err)
+		return nil, nil, fmt.Errorf("consul: %w", err)
 	}
-	return consul.New(client, cfg.KV.PathPrefix, logger.Named("store")), nil
+	return consul.New(client, cfg.KV.PathPrefix, logger.Named("store"), cfg.History), done, nil
+}
+
+// openNames opens the namers, and binds names by them.
+func openNames(cfg *config.Config, tables store.Store, logger hclog.Logger, registry *prometheus.Registry) (*names.Names, error) {
+	logger = logger.Named("namer")
+	mounted, err := mounts.Open(cfg.Namers, cfg.Consul, logger, registry)
+	if err != nil {
+		return nil, err
+	}
+	return names.New(tables, namer.Options{
+		Mounts: mounted, EmptyFallsThrough: !cfg.Binding.EmptyStops, PendingLegTimeout: cfg.Binding.AlternativeTimeout,
+		MaxWatches: cfg.Binding.MaxWatches, Registry: registry,
+	}, logger), nil
+}
+
+// listenHTTP listens as the configuration says, and complains where that lets everybody in.
+func listenHTTP(h config.HTTP, logger hclog.Logger) (net.Listener, error) {
+	if missing := h.Exposed(); missing != "" {
+		logger.Warn("the API is open to the network without "+missing+": whoever reaches it can read tables, and change them unless it is read-only",
+			"address", h.Address, "read_only", h.ReadOnly)
+	}
+	var config *tls.Config
+	if h.TLS != nil {
+		files, err := tlsfiles.New(h.TLS.CertFile, h.TLS.KeyFile, h.TLS.ClientCAFile)
+		if err != nil {
+			return nil, err
+		}
+		files.SetLogger(logger)
+		config = files.Server(h.TLS.Optional)
+	}
+	l, err := net.Listen("tcp", h.Address)
+	if err != nil || config == nil {
+		return l, err
+	}
+	return tls.NewListener(l, config), nil
+}
+
+func tokens(h config.HTTP) []namerd.Token {
+	var out []namerd.Token
+	for _, t := range h.Tokens {
+		out = append(out, namerd.Token{Name: t.Name, Secret: t.Secret, Write: t.Write})
+	}
+	return out
 }

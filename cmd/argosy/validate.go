@@ -46,19 +46,19 @@ type configKind struct {
 
 func configKinds() []configKind {
 	return []configKind{
-		{"agent", []string{"admin", "client", "drain", "dtab", "listener", "namer", "register"}, func(paths []string) (string, error) {
+		{"agent", []string{"admin", "client", "drain", "dtab", "interpreter", "listener", "register"}, func(paths []string) (string, error) {
 			c, err := agentconfig.Load(paths)
 			if err != nil {
 				return "", err
 			}
 			return fmt.Sprintf("%s; listeners: %d, namers: %d, clients: %d", c.Name, len(c.Listeners), len(c.Namers), len(c.Clients)), nil
 		}},
-		{"namerd", []string{"store"}, func(paths []string) (string, error) {
+		{"namerd", []string{"binding", "history", "store"}, func(paths []string) (string, error) {
 			c, err := namerdconfig.Load(paths)
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("%s; listens on %s", c.Name, c.HTTP.Address), nil
+			return fmt.Sprintf("%s; listens on %s, namers: %d", c.Name, c.HTTP.Address, len(c.Namers)), nil
 		}},
 		{"scheduler", []string{"discovery", "evaluation_interval", "jobs", "nomad", "policy", "prometheus", "scrape"}, func(paths []string) (string, error) {
 			c, err := schedulerconfig.Load(paths)

@@ -25,16 +25,16 @@ func TestValidate(t *testing.T) {
 		code       int
 		out, errs  string // FILE stands for the file
 	}{
-		{"good", memory, nil, 0, "valid namerd configuration (namerd; listens on 127.0.0.1:4180)\n", ""},
+		{"good", memory, nil, 0, "valid namerd configuration (namerd; listens on 127.0.0.1:4180, namers: 0)\n", ""},
 		{"good JSON", memory, []string{"-json"}, 0, "{\n  \"kind\": \"namerd\",\n  \"problems\": [],\n  \"valid\": true\n}\n", ""},
 		{"one mistake", memory + "nmae = 1\n", nil, 2, "", "FILE:2:1: unknown key \"nmae\"\n  2 | nmae = 1\n    | ^^^^\n    = did you mean \"name\"?\n"},
 		{"two mistakes", memory + "nmae = 1\nlgo {}\n", nil, 2, "",
 			"FILE:2:1: unknown key \"nmae\"\n  2 | nmae = 1\n    | ^^^^\n    = did you mean \"name\"?\n" +
 				"FILE:3:1: unknown block \"lgo\"\n  3 | lgo {}\n    | ^^^\n    = did you mean \"log\"?\n2 problems\n"},
 		{"kind", memory, []string{"-kind", "agent"}, 2, "", "FILE: the dtab block is missing: where does the table come from?\n" +
-			"  = add a dtab block; write in it one of: static = \"/svc => ...\", file = \"...\", consul {}, namerd {}\n" +
+			"  = add a dtab block; write in it one of: static = \"/svc => ...\", file = \"...\", consul {}, namerd {}; or interpreter \"namerd\" {}\n" +
 			"FILE: there is no listener: an agent needs a place to accept connections\n  = add a block listener \"redis\" { ... } with an address and a destination\n" +
-			"FILE:1:1: unknown block \"store\"\n  1 | store \"memory\" {}\n    | ^^^^^\n    = keys here: name; blocks here: admin, client, consul, drain, dtab, listener, log, namer, register\n3 problems\n"},
+			"FILE:1:1: unknown block \"store\"\n  1 | store \"memory\" {}\n    | ^^^^^\n    = keys here: name; blocks here: admin, client, consul, drain, dtab, interpreter, listener, log, namer, register\n3 problems\n"},
 		{"no kind", "log {}\n", nil, 2, "", "argosy: validate: the blocks do not tell what this configures; say -kind agent, namerd or scheduler\n" + hintLine},
 		{"no such kind", memory, []string{"-kind", "dev"}, 2, "", "argosy: validate: unknown kind \"dev\"; the kinds are agent, namerd and scheduler\n" + hintLine},
 		{"syntax", "store \"memory\" {\n", nil, 2, "", "FILE:1:16: unclosed configuration block\n  1 | store \"memory\" {\n    |                ^\n" +

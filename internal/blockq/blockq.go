@@ -31,6 +31,22 @@ type Options struct {
 	// spinning; 5 unless set. Burst is 3 unless set.
 	Rate  float64
 	Burst int
+	// Turn, unless nil, is asked before every request, and returns when it is this loop's turn; an error ends the loop.
+	// It is told whether the request can block. So very many loops can share few connections.
+	Turn func(ctx context.Context, blockable bool) (Turn, error)
+}
+
+// Turn is leave to make one request.
+type Turn struct {
+	Wait time.Duration // how long Consul may hold the request back; 0: it is to be a plain one
+	Done func()        // called once it has been answered; may be nil
+}
+
+func (o Options) turn(ctx context.Context, blockable bool) (Turn, error) {
+	if o.Turn == nil {
+		return Turn{Wait: o.Wait}, nil
+	}
+	return o.Turn(ctx, blockable)
 }
 
 func (o Options) withDefaults() Options {
@@ -66,7 +82,18 @@ func Run[T any](ctx context.Context, o Options, query Query[T], handle func(T, *
 		if limiter.Wait(ctx) != nil {
 			return
 		}
-		answer, meta, err := ask(ctx, o, query, index)
+		turn, err := o.turn(ctx, index > 0)
+		if err != nil {
+			return
+		}
+		after := index
+		if turn.Wait <= 0 {
+			after = 0
+		}
+		answer, meta, err := ask(ctx, o.Timeout, turn.Wait, query, after)
+		if turn.Done != nil {
+			turn.Done()
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -83,7 +110,7 @@ func Run[T any](ctx context.Context, o Options, query Query[T], handle func(T, *
 			continue
 		}
 		next := max(meta.LastIndex, 1)
-		if next < index {
+		if next < after {
 			index = 0
 			continue
 		}
@@ -94,12 +121,11 @@ func Run[T any](ctx context.Context, o Options, query Query[T], handle func(T, *
 }
 
 // ask does one request under a deadline of its own: a peer that is gone without a trace must not hold the loop up.
-func ask[T any](ctx context.Context, o Options, query Query[T], index uint64) (T, *api.QueryMeta, error) {
+func ask[T any](ctx context.Context, limit, wait time.Duration, query Query[T], index uint64) (T, *api.QueryMeta, error) {
 	q := &api.QueryOptions{}
-	limit := o.Timeout
 	if index > 0 {
-		q.WaitIndex, q.WaitTime = index, o.Wait
-		limit += o.Wait + o.Wait/16 // Consul adds up to a sixteenth of jitter
+		q.WaitIndex, q.WaitTime = index, wait
+		limit += wait + wait/16 // Consul adds up to a sixteenth of jitter
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -181,3 +181,40 @@ func TestNothingIsHandledAfterTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// Each request needs a turn, and asks plainly where the turn does not allow to wait, without forgetting the index.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		turns := []time.Duration{0, 0, time.Second, 0, 3 * time.Second}
+		var asked, blockable []string
+		done := 0
+		o := Options{Rate: 1000, Turn: func(ctx context.Context, b bool) (Turn, error) {
+			blockable = append(blockable, fmt.Sprint(b))
+			if len(turns) == 0 {
+				return Turn{}, context.Canceled
+			}
+			turn := Turn{Wait: turns[0], Done: func() { done++ }}
+			turns = turns[1:]
+			return turn, nil
+		}}
+		indexes := []uint64{7, 3, 9, 4, 11}
+		got := 0
+		Run(ctx, o, func(q *api.QueryOptions) (int, *api.QueryMeta, error) {
+			asked = append(asked, fmt.Sprintf("%d/%v", q.WaitIndex, q.WaitTime))
+			index := indexes[0]
+			indexes = indexes[1:]
+			return 0, &api.QueryMeta{LastIndex: index}, nil
+		}, func(int, *api.QueryMeta, error) { got++ })
+		if want := []string{"0/0s", "0/0s", "3/1s", "0/0s", "4/3s"}; !slices.Equal(asked, want) {
+			t.Errorf("asked %v", asked)
+		}
+		if want := []string{"false", "true", "true", "true", "true", "true"}; !slices.Equal(blockable, want) {
+			t.Errorf("blockable %v", blockable)
+		}
+		if got != 5 || done != 5 {
+			t.Errorf("%d answers, %d turns done", got, done)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -20,11 +21,24 @@ import (
 // watches must not use them all up; registration and other short requests have connections of their own.
 const (
 	maxBlocking = 128
-	maxPlain    = 16
+	maxShared   = 40 // Consul has 250 requests on each
+	maxPlain    = 20
 	maxIdle     = 8
 	idleTimeout = 90 * time.Second
 	dialTimeout = 5 * time.Second
+
+	pingAfter   = 20 * time.Second // an HTTP/2 connection on which nothing came is tried
+	pingTimeout = 10 * time.Second
+
+	largestAnswer = 64 << 20 // bytes; what answers more is not Consul
 )
+
+// Link tells how requests travel to one Consul. It may be used from any goroutine.
+type Link struct{ multiplexed atomic.Bool }
+
+// Multiplexed reports whether very many requests can wait at Consul at a time: over HTTPS it speaks HTTP/2, where they
+// share a few connections. It is false before the first answer.
+func (l *Link) Multiplexed() bool { return l.multiplexed.Load() }
 
 // New makes a client. What s leaves open comes from the environment variables that Consul's own commands use, such as
 // CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN_FILE. A token file is read again whenever it has changed.
@@ -32,6 +46,12 @@ const (
 // A request whose context has no deadline and that does not block is given s.Timeout (10s unless set). An answer 429
 // or 503 that carries Retry-After becomes an error with the method RetryAfter() time.Duration.
 func New(s settings.Consul) (*api.Client, error) {
+	client, _, err := NewLinked(s)
+	return client, err
+}
+
+// NewLinked is New, and returns the client's link.
+func NewLinked(s settings.Consul) (*api.Client, *Link, error) {
 	c := &api.Config{
 		Address:    s.Address,
 		Datacenter: s.Datacenter,
@@ -52,31 +72,34 @@ func New(s settings.Consul) (*api.Client, error) {
 	}
 	tlsConfig, err := tlsConfig(c.TLSConfig, environment.TLSConfig)
 	if err != nil {
-		return nil, fmt.Errorf("set up TLS to Consul: %w", err)
+		return nil, nil, fmt.Errorf("set up TLS to Consul: %w", err)
 	}
 
 	var token *tokenFile
 	if path := tokenPath(s, environment); path != "" {
 		token = &tokenFile{path: path}
 		if c.Token, err = token.read(); err != nil {
-			return nil, fmt.Errorf("read the Consul token: %w", err)
+			return nil, nil, fmt.Errorf("read the Consul token: %w", err)
 		}
 	}
 	timeout := s.Timeout
 	if timeout <= 0 {
 		timeout = 10 * time.Second
 	}
+	link := &Link{}
 	c.HttpClient = &http.Client{Transport: &transport{
 		blocking: pool(socket, tlsConfig, maxBlocking),
+		shared:   pool(socket, tlsConfig, maxShared),
 		plain:    pool(socket, tlsConfig, maxPlain),
 		token:    token,
 		timeout:  timeout,
+		link:     link,
 	}}
 	client, err := api.NewClient(c)
 	if err != nil {
-		return nil, fmt.Errorf("make a Consul client: %w", err)
+		return nil, nil, fmt.Errorf("make a Consul client: %w", err)
 	}
-	return client, nil
+	return client, link, nil
 }
 
 // tokenPath says which file holds the token. What is configured goes before the environment.
@@ -127,6 +150,8 @@ func pool(socket string, t *tls.Config, connections int) *http.Transport {
 		MaxIdleConns:          maxIdle,
 		IdleConnTimeout:       idleTimeout,
 		ExpectContinueTimeout: time.Second,
+		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 }
 

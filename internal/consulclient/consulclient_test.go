@@ -2,6 +2,7 @@ package consulclient
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"net"
 	"net/http"
@@ -234,5 +235,95 @@ func TestBlockingQueriesLeaveRoom(t *testing.T) {
 	wg.Wait()
 	if most.Load() != maxBlocking {
 		t.Errorf("%d blocking queries at once", most.Load())
+	}
+}
+
+// Over HTTPS requests that wait share connections, so that there can be more of them.
+func TestHTTPSIsMultiplexed(t *testing.T) {
+	clearEnv(t)
+	const many = 3 * maxBlocking
+	var open, conns, most atomic.Int64
+	release := make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("index") {
+			if open.Add(1) == many {
+				close(release)
+			}
+			<-release
+		}
+		w.Header().Set("X-Consul-Index", "2")
+		w.Write([]byte(`[]`))
+	}))
+	s.EnableHTTP2 = true
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			if n := conns.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+		case http.StateClosed:
+			conns.Add(-1)
+		}
+	}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, link, err := NewLinked(settings.Consul{Address: s.URL, CAFile: ca})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if link.Multiplexed() {
+		t.Error("known before there was an answer")
+	}
+	keys := func(q *api.QueryOptions) {
+		if _, _, err := c.KV().List("x", q); err != nil {
+			t.Error(err)
+		}
+	}
+	keys((&api.QueryOptions{}).WithContext(t.Context()))
+	if !link.Multiplexed() {
+		t.Fatal("requests do not share connections")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() { keys((&api.QueryOptions{WaitIndex: 1}).WithContext(ctx)) })
+	}
+	wg.Wait()
+	if n := most.Load(); n > maxShared+maxPlain {
+		t.Errorf("%d connections for %d requests", n, many)
+	}
+	t.Logf("%d connections at most for %d requests", most.Load(), many)
+	plain := fakeConsul(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`""`)) })
+	c, link, err = NewLinked(settings.Consul{Address: plain.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leader(t, c); link.Multiplexed() {
+		t.Error("HTTP/1.1 counts as multiplexed")
+	}
+}
+
+func TestAnswersAreBounded(t *testing.T) {
+	clearEnv(t)
+	s := fakeConsul(t, func(w http.ResponseWriter, r *http.Request) {
+		block := []byte(`[` + strings.Repeat(" ", 1<<20))
+		for range largestAnswer / len(block) * 2 {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+			block[0] = ' ' // one array that does not end
+		}
+	})
+	c, err := New(settings.Consul{Address: s.URL, Timeout: 5 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.KV().List("x", nil); err == nil || !strings.Contains(err.Error(), "more than 67108864 bytes") {
+		t.Errorf("got %v", err)
 	}
 }

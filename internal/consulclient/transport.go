@@ -16,8 +16,10 @@ import (
 // transport sends blocking and other requests over separate connections, with deadlines and the newest token.
 type transport struct {
 	blocking, plain http.RoundTripper
-	token           *tokenFile // nil: the token that the request has
+	shared          http.RoundTripper // for blocking requests where they can share connections
+	token           *tokenFile        // nil: the token that the request has
 	timeout         time.Duration
+	link            *Link
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -32,6 +34,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	through, cancel := t.plain, context.CancelFunc(nil)
 	if q := r.URL.Query(); q.Has("index") || q.Has("hash") {
 		through = t.blocking
+		if t.link.Multiplexed() {
+			through = t.shared
+		}
 	} else if _, bounded := r.Context().Deadline(); !bounded {
 		var ctx context.Context
 		ctx, cancel = context.WithTimeoutCause(r.Context(), t.timeout, fmt.Errorf("no answer within %v", t.timeout))
@@ -47,6 +52,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	if multiplexed := resp.ProtoMajor >= 2; multiplexed != t.link.Multiplexed() {
+		t.link.multiplexed.Store(multiplexed)
+	}
+	resp.Body = &bounded{resp.Body, largestAnswer}
 	if wait, ok := retryAfter(resp); ok {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 		resp.Body.Close()
@@ -63,7 +72,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (t *transport) CloseIdleConnections() {
-	for _, rt := range []http.RoundTripper{t.blocking, t.plain} {
+	for _, rt := range []http.RoundTripper{t.blocking, t.shared, t.plain} {
 		if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}
@@ -79,6 +88,21 @@ type cancelling struct {
 func (c *cancelling) Close() error {
 	defer c.cancel()
 	return c.ReadCloser.Close()
+}
+
+// bounded is the body of an answer, which fails where it goes on for too long.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("the answer has more than %d bytes", largestAnswer)
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // BusyError is an answer by which Consul asks to be left alone for a while.

@@ -143,6 +143,21 @@ func (d *Decoder) Bool(a Attr) bool {
 	return b.True()
 }
 
+// BoolOr takes true, false or one of some words, and returns it as text.
+func (d *Decoder) BoolOr(a Attr, words ...string) string {
+	if a == nil {
+		return ""
+	}
+	v, ok := d.eval(a.Name, a.Expr)
+	if !ok {
+		return ""
+	}
+	if v.Type() == cty.Bool {
+		return strconv.FormatBool(v.True())
+	}
+	return d.OneOf(a, append([]string{"true", "false"}, words...)...)
+}
+
 // shown is a value in an error message.
 func shown(v cty.Value) string {
 	if v.Type() == cty.String {

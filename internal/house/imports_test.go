@@ -70,12 +70,15 @@ var rules = []struct {
 	}},
 	{"Nomad's client stays with those who speak to Nomad", func(from, to string) bool {
 		return below(to, "github.com/hashicorp/nomad") && !belowAny(from, "argosy/namer/nomad",
-			"argosy/scheduler/target/nomad", "argosy/scheduler/policies", "argosy/e2e", "argosy/demo/nomad")
+			"argosy/internal/nomadclient", "argosy/scheduler/target/nomad", "argosy/scheduler/policies", "argosy/e2e", "argosy/demo/nomad")
 	}},
 	{"the servers themselves are tools, never libraries", func(from, to string) bool {
 		return below(to, "github.com/hashicorp/consul") && !below(to, "github.com/hashicorp/consul/api") ||
 			below(to, "github.com/hashicorp/nomad") && !below(to, "github.com/hashicorp/nomad/api") ||
 			below(to, "github.com/prometheus/prometheus")
+	}},
+	{"gRPC stays with the interface that speaks it", func(from, to string) bool {
+		return below(to, "google.golang.org/grpc") && !below(from, "argosy/namerd/mesh")
 	}},
 	{"libraries never import a command", func(from, to string) bool { return below(to, "argosy/cmd") }},
 }

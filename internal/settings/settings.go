@@ -26,6 +26,15 @@ type Consul struct {
 	Timeout    time.Duration // for requests that do not block; 10s unless set
 }
 
+// Nomad says how to reach Nomad. What is not set comes from Nomad's usual environment variables.
+type Nomad struct {
+	Address                   string // base URL, or unix:///path; http://127.0.0.1:4646 unless set
+	Token                     Secret
+	TokenFile                 string // read again for every request; goes before Token
+	Region                    string // that of the agent that is asked unless set
+	CAFile, CertFile, KeyFile string
+}
+
 // Secret is a value that never prints.
 type Secret struct{ value string }
 

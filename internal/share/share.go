@@ -35,6 +35,12 @@ func New[T any](stopping context.Context, zero T, equal func(a, b T) bool, follo
 
 // Read returns the live value of key, and release, which is to be called once when it is not read any more.
 func (s *Share[T]) Read(key string) (value watch.Reader[T], release func()) {
+	return s.ReadBy(key, func(ctx context.Context, set func(T)) { s.follow(ctx, key, set) })
+}
+
+// ReadBy is Read where the key does not say all of what is to be followed: the first reader says how. A Share that is
+// only read this way needs no follow of its own.
+func (s *Share[T]) ReadBy(key string, follow func(ctx context.Context, set func(T))) (value watch.Reader[T], release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.live[key]
@@ -44,7 +50,7 @@ func (s *Share[T]) Read(key string) (value watch.Reader[T], release func()) {
 		if s.stopping.Err() == nil {
 			var ctx context.Context
 			ctx, f.cancel = context.WithCancel(s.stopping)
-			s.running.Go(func() { s.follow(ctx, key, func(v T) { f.cell.Set(v) }) })
+			s.running.Go(func() { follow(ctx, func(v T) { f.cell.Set(v) }) })
 		}
 	}
 	f.readers++

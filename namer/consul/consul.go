@@ -6,15 +6,14 @@
 //   - the instances that may be used;
 //   - Neg, when the service is unknown, has no instance that may be used, or nothing about it is known and Consul
 //     cannot be asked (no leader, no permission, no such datacenter): so a Dtab's alternatives apply;
-//   - the last good instances, marked stale, while Consul is in trouble, and for Options.HoldEmpty when a service that
-//     is still there has all of a sudden no instance whose checks pass: that is what a restart of Consul's agent looks
-//     like, and switching everything off would make an outage of it.
+//   - the last good instances, marked stale, while Consul is in trouble, and for a while when it all of a sudden names
+//     none or only few of them: that is what a restart of Consul's agent looks like, and switching everything off would
+//     make an outage of it. Options.HoldEmpty and Options.GuardHold say how long.
 package consul
 
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
@@ -28,14 +27,12 @@ import (
 // local is the datacenter of the agent that is asked.
 const local = ".local"
 
-// Options are the namer's. The zero value asks for all instances by the addresses of their nodes.
-type Options struct {
-	IncludeTag    bool          // names have the form /dc/tag/service
-	UseHealth     bool          // only instances whose checks all pass
-	Connect       bool          // the service's Connect-capable endpoints: native instances and sidecars
-	PreferService bool          // the service's own address, where it has one, before its node's
-	HoldEmpty     time.Duration // how long the last good set stays when suddenly no instance passes; 0: not at all
-}
+// Names that a service-resolver leads to have forms of their own, to which no service-resolver applies. No datacenter
+// has a name that starts with a dot.
+const (
+	targetForm = ".target" // /.target/<datacenter>/<service>
+	subsetForm = ".subset" // /.subset/<datacenter>/<service>/<subset>
+)
 
 // Namer implements namer.Namer over a Consul agent's HTTP API.
 type Namer struct {
@@ -44,19 +41,33 @@ type Namer struct {
 	logger  hclog.Logger
 	metrics *metrics
 	query   blockq.Options
+	sets    sets
 }
 
 // New makes the namer. Several may share a registry; reg may be nil.
 func New(client *api.Client, o Options, logger hclog.Logger, reg prometheus.Registerer) *Namer {
-	return &Namer{client: client, options: o, logger: logger, metrics: newMetrics(reg)}
+	if o.Seats == nil {
+		o.Seats = NewSeats(client, nil)
+	}
+	n := &Namer{client: client, options: o, logger: logger, metrics: newMetrics(reg)}
+	n.sets.start = n.open
+	return n
+}
+
+// loop is how a member asks.
+func (n *Namer) loop(m *member) blockq.Options {
+	o := n.query
+	o.Turn = m.turn
+	if o.Backoff != nil {
+		own := *o.Backoff // each loop has its own
+		o.Backoff = &own
+	}
+	return o
 }
 
 // Split takes the datacenter, the tag if names have one, and the service as the key.
 func (n *Namer) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
-	size := 2
-	if n.options.IncludeTag {
-		size = 3
-	}
+	size := n.size(name)
 	if len(name) < size {
 		return nil, nil, false
 	}
@@ -66,6 +77,19 @@ func (n *Namer) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
 		}
 	}
 	return name[:size:size], name[size:], true
+}
+
+// size is how many elements of a name are the key.
+func (n *Namer) size(name dtab.Path) int {
+	switch {
+	case n.options.Resolver && len(name) > 0 && name[0] == targetForm:
+		return 3
+	case n.options.Resolver && len(name) > 0 && name[0] == subsetForm:
+		return 4
+	case n.options.IncludeTag:
+		return 3
+	}
+	return 2
 }
 
 // usable reports whether e can be part of a request without changing what is asked. Consul's own names are letters,
@@ -82,80 +106,16 @@ func usable(e string) bool {
 	return true
 }
 
-// target is what a key asks for.
-type target struct {
-	datacenter   string // empty: the agent's own
-	tag, service string // in lower case
-}
-
-func (n *Namer) target(key dtab.Path) target {
-	t := target{datacenter: key[0], service: strings.ToLower(key[len(key)-1])}
-	if t.datacenter == local {
-		t.datacenter = ""
-	}
-	if n.options.IncludeTag {
-		t.tag = strings.ToLower(key[1])
-	}
-	return t
-}
-
-// answer is what came of one request.
-type answer struct {
-	entries []*api.ServiceEntry
-	err     error
-}
-
-// Watch implements namer.Namer with one blocking query.
+// Watch implements namer.Namer. Watches that come to the same request share it.
 func (n *Namer) Watch(ctx context.Context, prefix, key dtab.Path, publish func(namer.Answer)) {
-	t := n.target(key)
-	id := prefix.Concat(key)
-	w := &follower{
-		namer:   n,
-		target:  t,
-		id:      id,
-		publish: publish,
-		logger:  n.logger.With("name", id.String()),
-		metrics: n.metrics.follow(key[0], t.tag, t.service),
+	plans, wait := n.plans(ctx, prefix, key)
+	defer wait()
+	w := reader{namer: n, held: make(map[request]*set)}
+	defer w.release()
+	for ctx.Err() == nil {
+		if a := w.answer(plans); a.Status != namer.Pending {
+			publish(a)
+		}
+		_ = w.read.Wait(ctx)
 	}
-	defer w.metrics.stop()
-
-	ctx, cancel := context.WithCancel(ctx)
-	answers := make(chan answer)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		seen := false // the service has had instances
-		blockq.Run(ctx, n.query, func(q *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error) {
-			entries, meta, err := n.ask(t, q)
-			if err == nil && len(entries) == 0 && seen && q.WaitIndex > 0 {
-				// All gone at once: rare enough, and grave enough, to make sure with a request that does not block.
-				entries, meta, err = n.ask(t, (&api.QueryOptions{}).WithContext(q.Context()))
-			}
-			if err == nil && len(entries) == 0 && meta.ResultsFilteredByACLs {
-				err = errFiltered
-			}
-			seen = seen || len(entries) > 0
-			return entries, meta, err
-		}, func(entries []*api.ServiceEntry, _ *api.QueryMeta, err error) {
-			select {
-			case answers <- answer{entries, err}:
-			case <-ctx.Done():
-			}
-		})
-	}()
-	defer func() {
-		cancel()
-		<-done
-	}()
-	w.follow(ctx, answers)
-}
-
-// ask does one request. It asks for the failing instances as well: only so can a service that is not there be told
-// from one whose checks all fail.
-func (n *Namer) ask(t target, q *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error) {
-	q.Datacenter = t.datacenter
-	if n.options.Connect {
-		return n.client.Health().Connect(t.service, t.tag, false, q)
-	}
-	return n.client.Health().Service(t.service, t.tag, false, q)
 }

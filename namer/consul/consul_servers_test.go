@@ -41,7 +41,7 @@ func follow(t *testing.T, client *api.Client, o Options, path string) *watching 
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.last = show(a)
-			if b := a.Tree.Leaf.Bound; b != nil {
+			if b := a.Tree.Leaf.Bound; b != nil && a.Tree.Kind == dtab.Leaf {
 				w.id = b.ID.String()
 			}
 			if len(w.history) == 0 || w.history[len(w.history)-1] != w.last {
@@ -63,6 +63,20 @@ func (w *watching) expect(t *testing.T, want string) {
 		}
 		return nil
 	})
+}
+
+// await is expect, to the moment.
+func (w *watching) await(t *testing.T, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Microsecond) {
+		w.mu.Lock()
+		last := w.last
+		w.mu.Unlock()
+		if last == want {
+			return
+		}
+	}
+	t.Fatalf("no %q within 20s", want)
 }
 
 func service(name, id string, port int) *api.AgentServiceRegistration {
@@ -137,7 +151,7 @@ func TestRealConnectEndpoints(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})
 	o := usual
-	o.Connect = true
+	o.Connect = ConnectAlways
 	web := follow(t, c.Client, o, "/dc1/web")
 	db := follow(t, c.Client, o, "/dc1/db")
 	c.Register(t, service("web", "plain", 1))
@@ -256,7 +270,7 @@ func TestRealPermissions(t *testing.T) {
 	w.expect(t, "127.0.0.9:1")
 	follow(t, c.ClientWith(t, noNode), usual, "/dc1/web").expect(t, "~")
 	o := usual
-	o.Connect = true
+	o.Connect = ConnectAlways
 	follow(t, c.ClientWith(t, ""), o, "/dc1/web").expect(t, "~") // 403
 
 	// The token dies under the watch: what is known stays.

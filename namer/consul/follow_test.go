@@ -1,9 +1,9 @@
 package consul
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,8 +35,18 @@ func show(a namer.Answer) string {
 	if a.Tree.Kind == dtab.Neg {
 		return "~"
 	}
+	if a.Tree.Kind != dtab.Leaf {
+		return dtab.Show(a.Tree, func(l namer.Leaf) string { return l.Bound.ID.String() + "=" + showAddr(l.Bound.Addr) })
+	}
+	return showAddr(a.Tree.Leaf.Bound.Addr)
+}
+
+func showAddr(a namer.Addr) string {
+	if a.Status != namer.OK {
+		return "~"
+	}
 	var all []string
-	for _, e := range a.Tree.Leaf.Bound.Addr.Endpoints {
+	for _, e := range a.Endpoints {
 		s := e.Addr
 		if e.Weight != 1 {
 			s += fmt.Sprintf("*%g", e.Weight)
@@ -47,7 +57,7 @@ func show(a namer.Answer) string {
 		all = append(all, s)
 	}
 	s := strings.Join(all, " ")
-	if a.Tree.Leaf.Bound.Addr.Stale {
+	if a.Stale {
 		s += " stale"
 	}
 	return s
@@ -68,57 +78,125 @@ func TestWhatIsPublished(t *testing.T) {
 	say := func(a answer, want string) step { return step{0, &a, want} }
 	pause := func(d time.Duration, want string) step { return step{d, nil, want} }
 
+	hold := Options{UseHealth: true, HoldEmpty: 15 * time.Second}
+	guard := hold
+	guard.GuardHold, guard.GuardShare = 20*time.Second, 0.5
+	giveUp := guard
+	giveUp.MaxStale = time.Minute
+	many := func(status string, ports ...int) answer {
+		var a answer
+		for _, p := range ports {
+			a.entries = append(a.entries, inst(fmt.Sprint("i", p), "", p, status))
+		}
+		return a
+	}
+	with := func(a answer, more answer) answer { a.entries = append(a.entries, more.entries...); return a }
+	at := func(ports ...int) string {
+		var all []string
+		for _, p := range ports {
+			all = append(all, fmt.Sprint("10.0.0.1:", p))
+		}
+		return strings.Join(all, " ")
+	}
+	const stale = " stale"
 	for _, c := range []struct {
 		name  string
+		o     Options
 		steps []step
 	}{
-		{"known", []step{say(list(up), one), say(list(up, up2), both), say(list(up), one)}},
-		{"unknown is nothing", []step{say(list(), "~"), say(list(up), one)}},
-		{"one fails", []step{say(list(up, up2), both), say(list(up, down2), one)}},
-		{"never passed is nothing", []step{say(list(down), "~"), say(list(up), one)}},
-		{"all fail: held, then given up", []step{say(list(up, up2), both), say(list(down, down2), both+" stale"),
+		{"known", hold, []step{say(list(up), one), say(list(up, up2), both), say(list(up), one)}},
+		{"unknown is nothing", hold, []step{say(list(), "~"), say(list(up), one)}},
+		{"one fails", hold, []step{say(list(up, up2), both), say(list(up, down2), one)}},
+		{"never passed is nothing", hold, []step{say(list(down), "~"), say(list(up), one)}},
+		{"all fail: held, then given up", hold, []step{say(list(up, up2), both), say(list(down, down2), both+" stale"),
 			pause(14*time.Second, both+" stale"), pause(2*time.Second, "~"), say(list(up), one)}},
-		{"all fail, again and again: the time runs from the first", []step{say(list(up), one), say(list(down), one+" stale"),
+		{"all fail, again and again: the time runs from the first", hold, []step{say(list(up), one), say(list(down), one+" stale"),
 			pause(10*time.Second, one+" stale"), say(list(down), one+" stale"), pause(6*time.Second, "~"), say(list(down), "~")}},
-		{"passing again in time", []step{say(list(up), one), say(list(down), one+" stale"), pause(10*time.Second, one+" stale"),
+		{"passing again in time", hold, []step{say(list(up), one), say(list(down), one+" stale"), pause(10*time.Second, one+" stale"),
 			say(list(up), one), pause(time.Minute, one)}},
-		{"deregistered is nothing at once", []step{say(list(up), one), say(list(), "~")}},
-		{"deregistered while held", []step{say(list(up), one), say(list(down), one+" stale"), say(list(), "~"), pause(time.Minute, "~")}},
-		{"error keeps the last good set", []step{say(list(up), one), say(broken, one+" stale"), pause(time.Hour, one+" stale"), say(list(up), one)}},
-		{"error with nothing known is nothing", []step{say(broken, "~"), say(broken, "~"), say(list(up), one)}},
-		{"error after nothing stays nothing", []step{say(list(), "~"), say(broken, "~")}},
-		{"error while held stops the clock", []step{say(list(up), one), say(list(down), one+" stale"), say(broken, one+" stale"),
+		{"deregistered is nothing at once", hold, []step{say(list(up), one), say(list(), "~")}},
+		{"deregistered while held", hold, []step{say(list(up), one), say(list(down), one+" stale"), say(list(), "~"), pause(time.Minute, "~")}},
+		{"error keeps the last good set", hold, []step{say(list(up), one), say(broken, one+" stale"), pause(time.Hour, one+" stale"), say(list(up), one)}},
+		{"error with nothing known is nothing", hold, []step{say(broken, "~"), say(broken, "~"), say(list(up), one)}},
+		{"error after nothing stays nothing", hold, []step{say(list(), "~"), say(broken, "~")}},
+		{"error while held stops the clock", hold, []step{say(list(up), one), say(list(down), one+" stale"), say(broken, one+" stale"),
 			pause(time.Hour, one+" stale"), say(list(down), one+" stale"), pause(14*time.Second, one+" stale"), pause(2*time.Second, "~")}},
-		{"consul lost its data: held", []step{say(list(up), one), say(broken, one+" stale"), say(list(), one+" stale"),
+		{"consul lost its data: held", hold, []step{say(list(up), one), say(broken, one+" stale"), say(list(), one+" stale"),
 			pause(10*time.Second, one+" stale"), say(list(up2), "10.0.0.1:2"), say(list(), "~")}},
-		{"consul lost its data and nobody comes back", []step{say(list(up), one), say(broken, one+" stale"), say(list(), one+" stale"),
+		{"consul lost its data and nobody comes back", hold, []step{say(list(up), one), say(broken, one+" stale"), say(list(), one+" stale"),
 			pause(16*time.Second, "~")}},
+
+		{"some go: as they are gone", guard, []step{say(many("passing", 1, 2, 3, 4), at(1, 2, 3, 4)), say(many("passing", 1, 2), at(1, 2)),
+			say(many("passing", 1), at(1)), say(list(), "~")}},
+		{"most go at once: kept, then given up", guard, []step{say(many("passing", 1, 2, 3, 4), at(1, 2, 3, 4)),
+			say(many("passing", 1), at(1, 2, 3, 4)+stale), pause(19*time.Second, at(1, 2, 3, 4)+stale), pause(2*time.Second, at(1))}},
+		{"most go at once, and come back", guard, []step{say(many("passing", 1, 2, 3, 4), at(1, 2, 3, 4)),
+			say(many("passing", 1), at(1, 2, 3, 4)+stale), pause(10*time.Second, at(1, 2, 3, 4)+stale),
+			say(many("passing", 1, 2, 4), at(1, 2, 3, 4)+stale), pause(11*time.Second, at(1, 2, 4)),
+			say(many("passing", 1, 4), at(1, 4))}},
+		{"most fail at once", guard, []step{say(many("passing", 1, 2, 3), at(1, 2, 3)),
+			say(with(many("passing", 1), many("critical", 2, 3)), at(1, 2, 3)+stale), pause(21*time.Second, at(1))}},
+		{"all go at once", guard, []step{say(many("passing", 1, 2), at(1, 2)), say(list(), at(1, 2)+stale), pause(21*time.Second, "~")}},
+		{"the only one goes", guard, []step{say(list(up), one), say(list(), "~")}},
+		{"all are replaced at once", guard, []step{say(many("passing", 1, 2, 3), at(1, 2, 3)), say(many("passing", 4, 5, 6), at(4, 5, 6))}},
+		{"all are replaced, a new one at first", guard, []step{say(many("passing", 1, 2, 3), at(1, 2, 3)),
+			say(many("passing", 4), at(1, 2, 3, 4)+stale), say(many("passing", 4, 5, 6), at(1, 2, 3, 4, 5, 6)+stale),
+			pause(21*time.Second, at(4, 5, 6))}},
+		{"after a total failure the first that passes is not all", guard, []step{say(many("passing", 1, 2), at(1, 2)),
+			say(many("critical", 1, 2), at(1, 2)+stale), pause(10*time.Second, at(1, 2)+stale),
+			say(with(many("passing", 1), many("critical", 2)), at(1, 2)+stale), pause(19*time.Second, at(1, 2)+stale),
+			pause(2*time.Second, at(1))}},
+		{"after trouble the first that is there is not all", guard, []step{say(many("passing", 1, 2), at(1, 2)), say(broken, at(1, 2)+stale),
+			say(many("passing", 1), at(1, 2)+stale), pause(21*time.Second, at(1))}},
+		{"the guard's clock stops in trouble", guard, []step{say(many("passing", 1, 2, 3), at(1, 2, 3)), say(many("passing", 1), at(1, 2, 3)+stale),
+			say(broken, at(1, 2, 3)+stale), pause(time.Hour, at(1, 2, 3)+stale), say(many("passing", 1), at(1, 2, 3)+stale),
+			pause(19*time.Second, at(1, 2, 3)+stale), pause(2*time.Second, at(1))}},
+		{"too stale", giveUp, []step{say(list(up), one), say(broken, one+stale), pause(59*time.Second, one+stale), say(broken, one+stale),
+			pause(2*time.Second, "~"), say(broken, "~"), say(list(up), one)}},
+		{"the agent's cache without its servers", guard, []step{say(answer{entries: list(up).entries, cached: true}, one+stale), say(list(up), one)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := New(nil, Options{UseHealth: true, HoldEmpty: 15 * time.Second}, hclog.NewNullLogger(), nil)
-				var last atomic.Value
-				last.Store("pending")
-				w := &follower{namer: n, target: target{service: "web"}, logger: n.logger, metrics: n.metrics.follow("dc1", "", "web"),
-					publish: func(a namer.Answer) { last.Store(show(a)) }}
-				ctx, cancel := context.WithCancel(t.Context())
-				answers, done := make(chan answer), make(chan struct{})
-				go func() { defer close(done); w.follow(ctx, answers) }()
+				w, last := following(t, c.o)
 				for i, s := range c.steps {
 					time.Sleep(s.wait)
 					if s.a != nil {
-						answers <- *s.a
+						w.take(*s.a)
 					}
 					synctest.Wait()
-					if got := last.Load(); got != s.want {
+					if got := last(); got != s.want {
 						t.Fatalf("step %d: got %q, want %q", i, got, s.want)
 					}
 				}
-				cancel()
-				<-done
 			})
 		})
 	}
+}
+
+func weighted(id string, port int, status string, passing, warning int) *api.ServiceEntry {
+	e := inst(id, "", port, status)
+	e.Service.Weights = api.AgentWeights{Passing: passing, Warning: warning}
+	return e
+}
+
+func tagged(e *api.ServiceEntry, tags ...string) *api.ServiceEntry { e.Service.Tags = tags; return e }
+
+func maintained(e *api.ServiceEntry, check string) *api.ServiceEntry {
+	e.Checks = append(e.Checks, &api.HealthCheck{CheckID: check, Status: "critical"})
+	return e
+}
+
+// following starts a follower, and returns what it says last.
+func following(t *testing.T, o Options) (w *follower, last func() string) {
+	n := New(nil, o, hclog.NewNullLogger(), nil)
+	var said atomic.Value
+	said.Store("pending")
+	r := n.request("dc1", "web")
+	w = &follower{namer: n, request: r, logger: n.logger, metrics: n.metrics.follow(r), saved: n.saved("set", r),
+		set: func(a namer.Addr) bool { return said.Swap(showAddr(a)) != showAddr(a) }}
+	w.start()
+	t.Cleanup(w.stop)
+	return w, func() string { return said.Load().(string) }
 }
 
 func TestEndpoints(t *testing.T) {
@@ -128,7 +206,7 @@ func TestEndpoints(t *testing.T) {
 		return e
 	}
 	health := Options{UseHealth: true, PreferService: true}
-	connect := Options{UseHealth: true, PreferService: true, Connect: true}
+	connect := Options{UseHealth: true, PreferService: true, Connect: ConnectAlways}
 	sidecar := func(of string) *api.ServiceEntry {
 		return with(func(e *api.ServiceEntry) {
 			e.Service.Kind, e.Service.Service = api.ServiceKindConnectProxy, "web-sidecar-proxy"
@@ -163,27 +241,62 @@ func TestEndpoints(t *testing.T) {
 		{"sidecar of another service is refused", connect, []*api.ServiceEntry{sidecar("db")}, ""},
 		{"native", connect, []*api.ServiceEntry{native}, "10.0.0.9:80@dc1/web"},
 		{"native without asking for it", health, []*api.ServiceEntry{native}, "10.0.0.9:80@dc1/web"},
-		{"broken entries", health, []*api.ServiceEntry{{}, {Node: &api.Node{}}}, ""},
+		{"broken entries", health, []*api.ServiceEntry{nil, {}, {Node: &api.Node{}}, with(func(e *api.ServiceEntry) { e.Checks = api.HealthChecks{nil} })}, "10.0.0.9:80"},
+		{"an address that is none", health, []*api.ServiceEntry{inst("a", "a b", 80, "passing"), inst("b", "/sock", 80, "passing"),
+			inst("c", "10.0.0.9", 65536, "passing"), inst("d", "a\x00b", 80, "passing")}, ""},
+		{"a host name", health, []*api.ServiceEntry{inst("a", "db.example", 80, "passing")}, "db.example:80"},
+		{"warning counts if asked for", Options{UseHealth: true, Statuses: []string{Passing, Warning}}, []*api.ServiceEntry{
+			inst("a", "", 80, "warning"), inst("b", "", 81, "passing"), inst("c", "", 82, "critical")}, "10.0.0.1:80 10.0.0.1:81"},
+		{"with its own weight", Options{UseHealth: true, Statuses: []string{Passing, Warning}}, []*api.ServiceEntry{
+			weighted("a", 80, "warning", 6, 2), weighted("b", 81, "passing", 6, 2), weighted("c", 82, "warning", 6, 0)}, "10.0.0.1:80*2 10.0.0.1:81*6"},
+		{"those in maintenance only", Options{UseHealth: true, Statuses: []string{Maintenance}}, []*api.ServiceEntry{
+			inst("b", "", 81, "passing"), inst("c", "", 82, "critical"), maintained(inst("a", "", 80, "passing"), api.ServiceMaintPrefix+"a"),
+			maintained(inst("d", "", 83, "passing"), api.NodeMaint)}, "10.0.0.1:80 10.0.0.1:83"},
+		{"weights by tag, the heaviest", Options{Weights: []TagWeight{{"big", 3}, {"huge", 10}, {"tiny", 0.1}}}, []*api.ServiceEntry{
+			tagged(inst("a", "", 80, "passing"), "big", "Huge", "x"), tagged(inst("b", "", 81, "passing"), "tiny"),
+			tagged(weighted("c", 82, "passing", 2, 1), "big"), inst("d", "", 83, "passing")},
+			"10.0.0.1:80*10 10.0.0.1:81*0.1 10.0.0.1:82*6 10.0.0.1:83"},
+		{"by tagged address", Options{PreferService: true, TaggedAddress: "wan"}, []*api.ServiceEntry{
+			with(func(e *api.ServiceEntry) {
+				e.Service.TaggedAddresses = map[string]api.ServiceAddress{"wan": {Address: "198.51.100.1", Port: 8080}}
+			}),
+			with(func(e *api.ServiceEntry) { e.Node.TaggedAddresses = map[string]string{"wan": "198.51.100.2"} }),
+			inst("c", "10.0.0.3", 82, "passing")}, "198.51.100.1:8080 198.51.100.2:80"},
+		{"the nearest, in the order that Consul gives", Options{Near: "_agent", NearCount: 2}, []*api.ServiceEntry{
+			inst("c", "", 3, "passing"), inst("a", "", 1, "passing"), inst("b", "", 2, "passing")}, "10.0.0.1:1 10.0.0.1:3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := New(nil, c.o, hclog.NewNullLogger(), nil)
-			got := n.endpoints(target{service: "web"}, c.in, n.logger)
-			a := namer.Answer{Status: namer.OK, Tree: dtab.LeafOf(namer.Leaf{Bound: &namer.Bound{Addr: namer.Addr{Endpoints: got}}})}
-			if s := show(a); s != c.want {
+			r := n.request("dc1", "web")
+			got := nearest(n.instances(r, c.in, n.logger), c.o.NearCount)
+			if s := showAddr(namer.Addr{Status: namer.OK, Endpoints: got}); s != c.want {
 				t.Errorf("got %q, want %q", s, c.want)
 			}
 		})
 	}
 	n := New(nil, health, hclog.NewNullLogger(), nil)
-	got := n.endpoints(target{service: "web"}, []*api.ServiceEntry{inst("b", "", 80, "passing"), inst("a", "", 80, "passing")}, n.logger)
+	got := n.instances(n.request("dc1", "web"), []*api.ServiceEntry{inst("b", "", 80, "passing"), inst("a", "", 80, "passing")}, n.logger)
 	if len(got) != 1 || got[0].Meta["id"] != "a" || got[0].Meta["node"] != "n1" || got[0].Meta["dc"] != "dc1" {
 		t.Errorf("of two with one address: %v", got)
 	}
 }
 
+func TestMetadata(t *testing.T) {
+	e := tagged(inst("a", "", 80, "passing"), "v1")
+	e.Service.Meta, e.Node.Meta = map[string]string{"version": "2", "id": "x"}, map[string]string{"rack": "7"}
+	n := New(nil, Options{IncludeTag: true, Metadata: true, Authority: "consul"}, hclog.NewNullLogger(), nil)
+	got := n.instances(n.request("dc1", "Web", "v1"), []*api.ServiceEntry{e}, n.logger)[0].Meta
+	want := map[string]string{"id": "a", "node": "n1", "dc": "dc1", "meta.version": "2", "meta.id": "x", "node_meta.rack": "7",
+		"authority": "v1.web.service.dc1.consul"}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestSplit(t *testing.T) {
+	resolver := New(nil, Options{Resolver: true}, hclog.NewNullLogger(), nil)
 	plain := New(nil, Options{}, hclog.NewNullLogger(), nil)
-	tagged := New(nil, Options{IncludeTag: true}, hclog.NewNullLogger(), nil)
+	marked := New(nil, Options{IncludeTag: true}, hclog.NewNullLogger(), nil)
 	for _, c := range []struct {
 		n             *Namer
 		name          dtab.Path
@@ -200,8 +313,12 @@ func TestSplit(t *testing.T) {
 		{plain, dtab.Path{"dc1", "w\xffb"}, "", "", false},
 		{plain, dtab.Path{"dc1?x", "web"}, "", "", false},
 		{plain, dtab.Path{"dc1", strings.Repeat("x", 256)}, "", "", false},
-		{tagged, dtab.Path{"dc1", "v1", "web", "x"}, "/dc1/v1/web", "/x", true},
-		{tagged, dtab.Path{"dc1", "web"}, "", "", false},
+		{marked, dtab.Path{"dc1", "v1", "web", "x"}, "/dc1/v1/web", "/x", true},
+		{marked, dtab.Path{"dc1", "web"}, "", "", false},
+		{resolver, dtab.Path{"dc1", "web", "x"}, "/dc1/web", "/x", true},
+		{resolver, dtab.Path{".target", "dc1", "web", "x"}, "/.target/dc1/web", "/x", true},
+		{resolver, dtab.Path{".subset", "dc1", "web", "v1", "x"}, "/.subset/dc1/web/v1", "/x", true},
+		{resolver, dtab.Path{".subset", "dc1", "web"}, "", "", false},
 	} {
 		key, residual, ok := c.n.Split(c.name)
 		if ok != c.ok || ok && (key.String() != c.key || residual.String() != c.residual) {
@@ -213,13 +330,51 @@ func TestSplit(t *testing.T) {
 func TestNamersShareARegistry(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	a, b := New(nil, Options{}, hclog.NewNullLogger(), reg), New(nil, Options{}, hclog.NewNullLogger(), reg)
-	a.metrics.follow("dc1", "", "web").answered(true)
-	unknown := b.metrics.follow("dc1", "", "whatever")
-	unknown.answered(false)
+	a.metrics.follow(a.request("dc1", "web")).answered(answer{entries: []*api.ServiceEntry{inst("a", "", 1, "passing")}})
+	unknown := b.metrics.follow(b.request("dc1", "whatever"))
+	unknown.answered(answer{})
 	unknown.failed()
-	if got := labels(t, reg); got != "argosy_consul_answered_timestamp_seconds{dc1 web}; argosy_consul_errors_total{ }" {
+	want := "argosy_consul_answered_timestamp_seconds{dc1 web}; argosy_consul_changed_timestamp_seconds{dc1 web}; " +
+		"argosy_consul_endpoints{dc1 web}; argosy_consul_errors_total{ }; argosy_consul_index{dc1 web}; " +
+		"argosy_consul_staleness_seconds{dc1 web}"
+	if got := labels(t, reg); got != want {
 		t.Errorf("got %s", got)
 	}
+}
+
+// The gauge of staleness runs while Consul is in trouble, and is 0 otherwise.
+func TestStaleness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := following(t, Options{})
+		stale := func() time.Duration {
+			for _, s := range w.namer.metrics.services() {
+				return s.stale
+			}
+			return -1
+		}
+		w.take(answer{err: errors.New("down")})
+		if stale() != -1 {
+			t.Error("a service that is not known has labels")
+		}
+		w.take(answer{entries: []*api.ServiceEntry{inst("a", "", 1, "passing")}, index: 7})
+		time.Sleep(time.Minute)
+		if got := stale(); got != 0 {
+			t.Errorf("in quiet times: %v", got)
+		}
+		w.take(answer{err: errors.New("down")})
+		time.Sleep(30 * time.Second)
+		if got := stale(); got != 90*time.Second {
+			t.Errorf("in trouble: %v", got)
+		}
+		w.take(answer{})
+		if got := stale(); got != 0 {
+			t.Errorf("afterwards: %v", got)
+		}
+		w.metrics.stop()
+		if got := stale(); got != -1 {
+			t.Errorf("when it is not watched any more: %v", got)
+		}
+	})
 }
 
 func labels(t *testing.T, reg *prometheus.Registry) string {

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -49,8 +50,8 @@ func (f *follower) follow(ctx context.Context, l look) {
 		err = l.err
 	}
 	if err != nil {
-		f.logger.Warn("service file is of no use, keeping what it said before", "error", err)
-		f.spoil(err)
+		f.complain(err)
+		f.spoil(l.used, err)
 		return
 	}
 	f.stop()
@@ -74,16 +75,30 @@ func (f *follower) resolved(used int, a namer.Addr) {
 	})
 }
 
-// spoil keeps the last good answer; if there never was one, the name has failed.
-func (f *follower) spoil(err error) {
+// complain says what is wrong, with the line if it is one.
+func (f *follower) complain(err error) {
+	logger := f.logger
+	var bad *MalformedError
+	if errors.As(err, &bad) {
+		logger = logger.With("line", bad.Line, "why", bad.Err)
+	}
+	logger.Warn("service file is of no use, keeping what it said before", "error", err)
+}
+
+// spoil keeps the last good answer. If there never was one, the file's endpoints have failed; without a file, the name
+// has.
+func (f *follower) spoil(used int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.good {
+	switch {
+	case f.good:
+		f.stale = true
+		f.emit()
+	case used > 0:
+		f.publish(answer(f.prefix, f.key, used, namer.Addr{Status: namer.Failed, Err: err}))
+	default:
 		f.publish(namer.Answer{Status: namer.Failed, Err: err})
-		return
 	}
-	f.stale = true
-	f.emit()
 }
 
 func (f *follower) set(change func()) {

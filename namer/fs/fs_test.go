@@ -104,6 +104,9 @@ func show(a namer.Answer) string {
 	}
 	b := a.Tree.Leaf.Bound
 	text := b.ID.String() + " " + b.Residual.String() + " " + b.Addr.Status.String()
+	if b.Addr.Err != nil {
+		text += ": " + b.Addr.Err.Error()
+	}
 	for _, e := range b.Addr.Endpoints {
 		text += " " + e.Addr
 	}
@@ -166,6 +169,26 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.await("/#/fs/redis/rest / ok 10.0.0.9:9 stale") // the folder is gone: that says nothing about the service
+}
+
+// What Linkerd's namer makes of a file, this one makes of it, too.
+func TestFirstSight(t *testing.T) {
+	root := t.TempDir()
+	n := New(root, nil)
+	for i, c := range []struct{ text, want string }{
+		{"", "ok"},
+		{"# nobody\n\n", "ok"},
+		{"127.1 8080\n10.0.0.1 80 * 2 # two\n", "ok 10.0.0.1:80 127.0.0.1:8080"},
+		{"10.0.0.1 80\n  what is this  # a comment\n10.0.0.2\n", "failed: malformed address: what is this"},
+		{"10.0.0.1 80 * heavy\n", "failed: malformed address: 10.0.0.1 80 * heavy"},
+		{strings.Repeat("#", largest-1) + "\n", "ok"},
+		{strings.Repeat("#", largest) + "\n", "failed: " + filepath.Join(root, "s6") + ": larger than 500000 bytes"},
+	} {
+		name := fmt.Sprint("s", i)
+		write(t, filepath.Join(root, name), c.text)
+		follow(t, n, "/"+name+"/rest").await("/#/fs/" + name + " /rest " + c.want)
+	}
+	follow(t, n, "/nothing").await("~")
 }
 
 // A writer that empties the file first and takes its time must not empty the service, and one that is half done must

@@ -110,6 +110,18 @@ func read(path string, info iofs.FileInfo) (string, error) {
 	return string(text), err
 }
 
+// MalformedError is a line that is no endpoint. It reads as Linkerd says it.
+type MalformedError struct {
+	Text string // the line without comment and the white space around it
+	Line int    // from 1
+	Err  error  // what is wrong with it
+}
+
+func (e *MalformedError) Error() string { return "malformed address: " + e.Text }
+
+// Unwrap returns what is wrong.
+func (e *MalformedError) Unwrap() error { return e.Err }
+
 // parse reads a file. One bad line spoils it.
 func parse(text string) ([]namer.Target, error) {
 	var targets []namer.Target
@@ -120,7 +132,7 @@ func parse(text string) ([]namer.Target, error) {
 		}
 		target, err := namer.ParseTarget(line)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n+1, err)
+			return nil, &MalformedError{Text: line, Line: n + 1, Err: err}
 		}
 		targets = append(targets, target)
 	}
@@ -135,11 +147,12 @@ type belief struct {
 
 // changed reports whether now is a state of the file that is to be believed, and is another than the one believed before.
 func (b *belief) changed(now look) bool {
-	first, again := !b.last.done, now.same(b.last)
-	b.last = now
-	if !again {
+	first := !b.last.done
+	if !now.same(b.last) {
 		b.since = now.at
 	}
+	b.last = now
+	again := now.at.Sub(b.since) >= poll // looks can follow each other faster, when several events come
 	if now.same(b.believed) || !again && !(first && now.plain()) {
 		return false
 	}

@@ -5,10 +5,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"argosy/dtab"
 	"argosy/internal/hclx"
+	"argosy/internal/settings"
 	"argosy/namer/consul"
 	"argosy/namer/rewrite"
 )
@@ -17,6 +17,7 @@ import (
 const (
 	KindConsul  = "io.l5d.consul"
 	KindFS      = "io.l5d.fs"
+	KindNomad   = "nomad"
 	KindRewrite = "io.l5d.rewrite"
 	KindStatic  = "static"
 )
@@ -25,10 +26,18 @@ const (
 type Namer struct {
 	Kind    string    // one of the kinds above; /$/ names need no namer block
 	Prefix  dtab.Path // whole, for instance /#/io.l5d.consul
-	Consul  *consul.Options
+	Consul  *Consul
 	FS      *FS
+	Nomad   *Nomad
 	Rewrite *Rewrite
 	Static  map[string][]string // service name -> "host:port" or "host:port * weight"
+}
+
+// Consul finds services in Consul's catalog.
+type Consul struct {
+	consul.Options
+	At          *settings.Consul // nil: the Consul that everything else uses
+	SnapshotDir string           // "": no snapshots
 }
 
 // FS reads a folder whose files are named for services and hold lines of "host port [* weight]".
@@ -78,13 +87,7 @@ func (l *loader) namer(raw Block) (n Namer, prefix hclx.Attr, ok bool) {
 	case KindConsul:
 		var keys rawConsulNamer
 		d.Body(raw.Keys, &keys)
-		n.Consul = &consul.Options{
-			IncludeTag:    d.Bool(keys.IncludeTag),
-			UseHealth:     d.Bool(keys.UseHealth),
-			Connect:       d.Bool(keys.Connect),
-			PreferService: d.Bool(keys.PreferService),
-			HoldEmpty:     d.Duration(keys.HoldEmpty, 0, time.Hour),
-		}
+		n.Consul = l.consul(&keys)
 		return n, keys.Prefix, true
 	case KindFS:
 		var keys rawFSNamer
@@ -101,8 +104,11 @@ func (l *loader) namer(raw Block) (n Namer, prefix hclx.Attr, ok bool) {
 		d.Body(raw.Keys, &keys)
 		n.Static = l.services(raw, keys.Services)
 		return n, keys.Prefix, true
+	case KindNomad:
+		n.Nomad, prefix = l.nomad(raw)
+		return n, prefix, true
 	}
-	hint := fmt.Sprintf("the kinds are %s, %s, %s and %s", KindConsul, KindFS, KindRewrite, KindStatic)
+	hint := fmt.Sprintf("the kinds are %s, %s, %s, %s and %s", KindConsul, KindFS, KindNomad, KindRewrite, KindStatic)
 	if raw.Kind == "consul" || raw.Kind == "fs" || raw.Kind == "rewrite" {
 		hint = fmt.Sprintf("write namer \"io.l5d.%s\"", raw.Kind)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"argosy/internal/consulclient"
 	"argosy/internal/settings"
+	"argosy/internal/snapshot"
 	"argosy/namer"
 	"argosy/namer/consul"
 	"argosy/namer/fs"
@@ -18,11 +19,15 @@ import (
 	"argosy/namer/static"
 )
 
+// seatsMultiplexed is how many requests wait at a Consul that has them share connections.
+const seatsMultiplexed = 10_000
+
 // Open makes the namers, in the order in which they are asked: the last one of the configuration first, as in Linkerd.
 func Open(namers []Namer, agent settings.Consul, logger hclog.Logger, reg prometheus.Registerer) ([]namer.Mount, error) {
 	var all []namer.Mount
+	o := opener{agent: agent, reg: reg, consuls: make(map[settings.Consul]*consul.Seats)}
 	for _, c := range namers {
-		n, err := open(c, agent, logger.With("prefix", c.Prefix.String()), reg)
+		n, err := o.open(c, logger.With("prefix", c.Prefix.String()))
 		if err != nil {
 			return nil, fmt.Errorf("namer %s: %w", c.Prefix, err)
 		}
@@ -32,20 +37,62 @@ func Open(namers []Namer, agent settings.Consul, logger hclog.Logger, reg promet
 	return all, nil
 }
 
-func open(c Namer, agent settings.Consul, logger hclog.Logger, reg prometheus.Registerer) (namer.Namer, error) {
+// opener opens the namers of one configuration.
+type opener struct {
+	agent   settings.Consul
+	reg     prometheus.Registerer
+	consuls map[settings.Consul]*consul.Seats // what all who ask one Consul share
+}
+
+func (o *opener) open(c Namer, logger hclog.Logger) (namer.Namer, error) {
 	switch c.Kind {
 	case KindConsul:
-		client, err := consulclient.New(agent)
-		if err != nil {
-			return nil, err
-		}
-		return consul.New(client, *c.Consul, logger, reg), nil
+		return o.consul(c.Consul, logger)
 	case KindFS:
 		return fs.New(c.FS.RootDir, logger), nil
 	case KindRewrite:
 		return rewrite.New(c.Rewrite.Pattern, c.Rewrite.Name)
 	case KindStatic:
 		return static.New(c.Static)
+	case KindNomad:
+		return openNomad(c.Nomad, logger, o.reg)
 	}
 	return nil, fmt.Errorf("unknown kind %q", c.Kind)
+}
+
+func (o *opener) consul(c *Consul, logger hclog.Logger) (namer.Namer, error) {
+	at := o.agent
+	if c.At != nil {
+		at = *c.At
+	}
+	seats, err := o.reach(at)
+	if err != nil {
+		return nil, err
+	}
+	options := c.Options
+	options.Seats = seats
+	if c.SnapshotDir != "" {
+		if options.Snapshots, err = snapshot.Open(c.SnapshotDir, at.Address+" "+at.Datacenter, logger); err != nil {
+			return nil, err
+		}
+	}
+	return consul.New(seats.Client(), options, logger, o.reg), nil
+}
+
+// reach makes the client of a Consul, or finds the one that it has.
+func (o *opener) reach(at settings.Consul) (*consul.Seats, error) {
+	if seats := o.consuls[at]; seats != nil {
+		return seats, nil
+	}
+	client, link, err := consulclient.NewLinked(at)
+	if err != nil {
+		return nil, err
+	}
+	o.consuls[at] = consul.NewSeats(client, func() int {
+		if link.Multiplexed() {
+			return seatsMultiplexed
+		}
+		return consul.DefaultSeats
+	})
+	return o.consuls[at], nil
 }

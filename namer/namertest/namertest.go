@@ -41,6 +41,7 @@ func Run(t *testing.T, make func(t *testing.T) Fixture) {
 		{"ends with its context", testEnd},
 		{"has independent watches", testIndependent},
 		{"peeks as it publishes", testPeek},
+		{"lists keys", testNames},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := make(t)
@@ -208,6 +209,22 @@ func testPeek(t *testing.T, f Fixture) {
 	a := start(t, f, f.Name).await(known)
 	if peeked, ok := p.Peek(prefix, key); ok && !peeked.Equal(a) {
 		t.Errorf("peeked %s, published %s", show(peeked), show(a))
+	}
+}
+
+func testNames(t *testing.T, f Fixture) {
+	e, ok := f.Namer.(namer.Enumerator)
+	if !ok {
+		return
+	}
+	names, err := e.Names(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if key, residual, ok := f.Namer.Split(name); !ok || len(residual) > 0 || !key.Equal(name) {
+			t.Errorf("the listed name %s splits into %s and %s, %v", name, key, residual, ok)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ package static
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"argosy/dtab"
 	"argosy/namer"
@@ -18,7 +20,10 @@ type Namer struct {
 	resolver namer.Resolver
 }
 
-var _ namer.Peeker = (*Namer)(nil)
+var (
+	_ namer.Peeker     = (*Namer)(nil)
+	_ namer.Enumerator = (*Namer)(nil)
+)
 
 // New makes a namer of services, each with its endpoints as namer.ParseTarget reads them. A name may have several
 // elements, as in "team/redis".
@@ -57,6 +62,19 @@ func (n *Namer) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
 		}
 	}
 	return nil, nil, false
+}
+
+// Names lists the services.
+func (n *Namer) Names(context.Context) ([]dtab.Path, error) {
+	var all []dtab.Path
+	for _, name := range slices.Sorted(maps.Keys(n.services)) {
+		path, err := dtab.ParsePath(name)
+		if err != nil {
+			return nil, fmt.Errorf("list services: %w", err)
+		}
+		all = append(all, path)
+	}
+	return all, nil
 }
 
 // Peek answers for services without DNS names.

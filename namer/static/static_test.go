@@ -2,6 +2,7 @@ package static
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -38,6 +39,17 @@ func TestSplitTakesTheLongestName(t *testing.T) {
 		if ok != (c.key != "") || ok && (key.String() != c.key || key.Concat(residual).String() != c.name) {
 			t.Errorf("%s splits into %s and %s, %v", c.name, key, residual, ok)
 		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	n, err := New(map[string][]string{"web": nil, "team/web": nil, "a": {"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := n.Names(t.Context())
+	if want := "[/a /team/web /web]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("got %v, %v, want %s", got, err, want)
 	}
 }
 

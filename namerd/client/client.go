@@ -2,35 +2,40 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/dtab"
+	"argosy/internal/namerdhttp"
 	"argosy/internal/settings"
 	"argosy/namerd/store"
 )
 
 const (
-	requestTimeout = 10 * time.Second
-	maxAnswer      = 16 << 20 // bytes
+	requestTimeout = namerdhttp.RequestTimeout
+	maxAnswer      = 64 << 20 // bytes; of histories, mostly
 )
 
 // Options may be left out.
 type Options struct {
 	Logger    hclog.Logger
-	TokenFile string // holds a bearer token to send, for a namerd behind something that asks for one; read at each request
+	TokenFile string          // holds a bearer token to send; read at each request
+	Token     settings.Secret // in place of TokenFile
+
+	// For https addresses: the CA certificates (PEM) that namerd's certificate is checked against, the system's unless set,
+	// and a certificate with its key to show. Changed files are used without a restart.
+	CAFile, CertFile, KeyFile string
+
+	// From is who makes changes, for namerd's history, and Message why. An author in a call's context goes before them.
+	From, Message string
 
 	// Refresh is how often an observed namespace is read again even though its stream says nothing: 30s unless set.
 	// Namerd 1.x does not announce deletions.
@@ -39,106 +44,45 @@ type Options struct {
 
 // Client talks to one namerd. Its methods may be called from any goroutine.
 type Client struct {
-	base      string // without a slash at its end
-	tokenFile string
-	refresh   time.Duration
-	logger    hclog.Logger
-	http      *http.Client
+	base    string // without a slash at its end
+	options Options
+	refresh time.Duration
+	logger  hclog.Logger
+	peer    *namerdhttp.Peer
 }
 
 // New makes a client for a base URL such as http://127.0.0.1:4180; it may have a path.
 func New(baseURL string, o Options) (*Client, error) {
-	u, err := url.Parse(baseURL)
-	switch {
-	case baseURL == "":
-		return nil, errors.New("address of namerd is empty: give a URL such as http://127.0.0.1:4180")
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, fmt.Errorf("address of namerd %q is no URL: give one such as http://127.0.0.1:4180", baseURL)
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("address of namerd %q has a query or fragment", baseURL)
-	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
 	if o.Refresh <= 0 {
 		o.Refresh = 30 * time.Second
 	}
-	// Streams are silent for as long as nothing changes, so a peer that is gone is noticed by keepalive, not by a timeout.
-	dialer := net.Dialer{Timeout: 5 * time.Second, KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	return &Client{
-		base:      strings.TrimRight(baseURL, "/"),
-		tokenFile: o.TokenFile,
-		refresh:   o.Refresh,
-		logger:    o.Logger,
-		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy:                 http.ProxyFromEnvironment,
-				DialContext:           dialer.DialContext,
-				TLSHandshakeTimeout:   5 * time.Second,
-				ResponseHeaderTimeout: requestTimeout,
-				IdleConnTimeout:       time.Minute,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
-}
-
-// Close gives up connections that are idle.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// do sends one request. The answer's body is to be closed.
-func (c *Client) do(ctx context.Context, method, path string, header map[string]string, body []byte) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, c.base+"/api/1/dtabs"+path, bytes.NewReader(body))
+	peer, err := namerdhttp.New(baseURL, namerdhttp.Options{
+		TokenFile: o.TokenFile, Token: o.Token, CAFile: o.CAFile, CertFile: o.CertFile, KeyFile: o.KeyFile, Logger: o.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}
-	for k, v := range header {
-		r.Header.Set(k, v)
-	}
-	if c.tokenFile != "" {
-		token, err := settings.SecretFromFile(c.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("token file: %w", err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token.Reveal())
-	}
-	answer, err := c.http.Do(r)
-	if err != nil {
-		return nil, c.unreachable(err)
-	}
-	return answer, nil
+	return &Client{base: peer.Base, peer: peer, options: o, refresh: o.Refresh, logger: o.Logger}, nil
 }
 
-// unreachable words a failed request, without what differs from attempt to attempt: a reader of an observation is woken
-// when the error changes.
-func (c *Client) unreachable(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("namerd at %s does not answer in time", c.base)
-	}
-	var request *url.Error
-	if errors.As(err, &request) {
-		err = request.Err
-	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = fmt.Errorf("%s: %w", op.Op, op.Err)
-	}
-	return fmt.Errorf("namerd at %s cannot be reached: %w", c.base, err)
-}
+// Close gives up connections that are idle.
+func (c *Client) Close() { c.peer.Close() }
 
 // answer sends a request and reads the whole of its answer.
 func (c *Client) answer(ctx context.Context, method, path string, header map[string]string, body []byte) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	r, err := c.do(ctx, method, path, header, body)
+	r, err := c.peer.Do(ctx, method, path, header, body)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer r.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer))
 	if err != nil {
-		return nil, nil, c.unreachable(err)
+		return nil, nil, c.peer.Unreachable(err)
 	}
 	return r, text, nil
 }
@@ -162,8 +106,14 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 		return fmt.Errorf("%s: %w", what, store.ErrExists)
 	case http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", what, store.ErrVersion)
+	case http.StatusRequestEntityTooLarge:
+		return detail(store.ErrLarge)
 	case http.StatusForbidden:
 		return detail(store.ErrReadOnly)
+	case http.StatusUnauthorized:
+		if text == "" {
+			text = "it wants a token or a certificate"
+		}
 	}
 	if text == "" {
 		return fmt.Errorf("%s: namerd at %s answers %s", what, c.base, r.Status)
@@ -173,7 +123,7 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 
 // List returns the names in sorted order.
 func (c *Client) List(ctx context.Context) ([]string, error) {
-	r, body, err := c.answer(ctx, http.MethodGet, "", map[string]string{"Accept": "application/json"}, nil)
+	r, body, err := c.answer(ctx, http.MethodGet, "dtabs", map[string]string{"Accept": "application/json"}, nil)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("list namespaces: %w", err)
@@ -202,7 +152,7 @@ func (c *Client) Get(ctx context.Context, ns string) (store.Entry, error) {
 		return store.Entry{}, err
 	}
 	what := "read " + ns
-	r, body, err := c.answer(ctx, http.MethodGet, "/"+ns, map[string]string{"Accept": "application/json"}, nil)
+	r, body, err := c.answer(ctx, http.MethodGet, "dtabs/"+ns, map[string]string{"Accept": "application/json"}, nil)
 	if err != nil {
 		return store.Entry{}, fmt.Errorf("%s: %w", what, err)
 	}
@@ -239,14 +189,12 @@ func (c *Client) write(ctx context.Context, what, method, ns string, d dtab.Dtab
 	}
 	what += " " + ns
 	var body []byte
+	header = c.signed(ctx, header)
 	if method != http.MethodDelete {
-		if header == nil {
-			header = map[string]string{}
-		}
 		header["Content-Type"] = "application/dtab"
 		body = []byte(d.String())
 	}
-	r, answer, err := c.answer(ctx, method, "/"+ns, header, body)
+	r, answer, err := c.answer(ctx, method, "dtabs/"+ns, header, body)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

@@ -137,7 +137,7 @@ func (c *Client) stream(ctx context.Context, ns string, changed chan<- struct{},
 	case <-restart: // for an earlier stream
 	default:
 	}
-	r, err := c.do(ctx, http.MethodGet, "/"+ns+"?watch=true&absent=true", map[string]string{"Accept": "application/json"}, nil)
+	r, err := c.peer.Do(ctx, http.MethodGet, "dtabs/"+ns+"?watch=true&absent=true", map[string]string{"Accept": "application/json"}, nil)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"argosy/dtab"
+	"argosy/internal/devca"
 	"argosy/internal/settings"
+	"argosy/namer/mounts"
+	"argosy/namerd/store"
 )
 
 // With UPDATE_GOLDEN set the expected texts are written instead, to be read before they are kept.
@@ -60,6 +63,9 @@ func TestLoad(t *testing.T) {
 		Consul: settings.Consul{Timeout: 10 * time.Second},
 		HTTP:   HTTP{Address: "127.0.0.1:4180"},
 		Memory: &Memory{Namespaces: map[string]dtab.Dtab{}},
+
+		History: store.Limits{Changes: 100, Bytes: 8 << 20},
+		Binding: Binding{AlternativeTimeout: 2 * time.Second, MaxWatches: 10_000},
 	}
 	if got := fromText(t, `store "memory" {}`); !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
@@ -74,6 +80,13 @@ func TestLoad(t *testing.T) {
 		Consul: settings.Consul{Address: "10.0.0.1:8500", Timeout: 10 * time.Second},
 		HTTP:   HTTP{Address: ":0", ReadOnly: true},
 		KV:     &KV{PathPrefix: "a/b"},
+
+		History: store.Limits{Changes: 10, Bytes: 1000},
+		Namers: []mounts.Namer{
+			{Kind: mounts.KindStatic, Prefix: dtab.MustParsePath("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379"}}},
+			{Kind: mounts.KindStatic, Prefix: dtab.MustParsePath("/#/more"), Static: map[string][]string{}},
+		},
+		Binding: Binding{EmptyStops: true, MaxWatches: 10},
 	}
 	got := fromText(t, `
 name = "n2"
@@ -86,7 +99,23 @@ http {
   address   = ":0"
   read_only = true
 }
+history {
+  max_changes = 10
+  max_bytes   = 1000
+}
 store "consul" { path_prefix = "/a/b/" }
+namer "static" {
+  services = { redis = ["127.0.0.1:6379"] }
+}
+namer "static" {
+  prefix   = "/#/more"
+  services = {}
+}
+binding {
+  on_empty            = "stop"
+  alternative_timeout = "0s"
+  max_watches         = 10
+}
 `)
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got  %+v\nwant %+v", *got, want)
@@ -94,5 +123,71 @@ store "consul" { path_prefix = "/a/b/" }
 	got = fromText(t, `store "memory" { namespaces = { default = "/svc => /#/io.l5d.fs" } }`)
 	if !reflect.DeepEqual(got.Memory.Namespaces, map[string]dtab.Dtab{"default": table}) {
 		t.Errorf("%+v", got.Memory)
+	}
+}
+
+func TestSecurity(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := devca.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := ca.Write(dir, "namerd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ARGOSY_TEST_DIR", dir)
+	c := fromText(t, `
+http {
+  address = "0.0.0.0:4180"
+  tls {
+    cert_file      = "`+files.Cert+`"
+    key_file       = "`+files.Key+`"
+    client_ca_file = "`+files.CA+`"
+    client_auth    = "optional"
+  }
+  token "ci" {
+    file   = "${env("ARGOSY_TEST_DIR")}/token"
+    access = "write"
+  }
+  token "board" { secret = "other" }
+}
+store "files" { dir = "${env("ARGOSY_TEST_DIR")}/tables" }
+`)
+	want := HTTP{
+		Address: "0.0.0.0:4180",
+		TLS:     &TLS{CertFile: files.Cert, KeyFile: files.Key, ClientCAFile: files.CA, Optional: true},
+		Tokens:  []Token{{"ci", settings.NewSecret("s3cret"), true}, {"board", settings.NewSecret("other"), false}},
+	}
+	if !reflect.DeepEqual(c.HTTP, want) {
+		t.Errorf("got  %+v\nwant %+v", c.HTTP, want)
+	}
+	if c.Files == nil || c.Files.Dir != dir+"/tables" || c.Memory != nil || c.KV != nil {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestExposed(t *testing.T) {
+	tls, mutual, tokens := &TLS{}, &TLS{ClientCAFile: "ca.pem"}, []Token{{Name: "ci"}}
+	for _, test := range []struct {
+		http HTTP
+		want string
+	}{
+		{HTTP{Address: "127.0.0.1:4180"}, ""},
+		{HTTP{Address: "[::1]:4180"}, ""},
+		{HTTP{Address: "localhost:4180"}, ""},
+		{HTTP{Address: ":4180"}, "TLS and authentication"},
+		{HTTP{Address: "0.0.0.0:4180"}, "TLS and authentication"},
+		{HTTP{Address: "10.0.0.1:4180", Tokens: tokens}, "TLS"},
+		{HTTP{Address: "namerd.example:4180", TLS: tls}, "authentication"},
+		{HTTP{Address: ":4180", TLS: tls, Tokens: tokens}, ""},
+		{HTTP{Address: ":4180", TLS: mutual}, ""},
+	} {
+		if got := test.http.Exposed(); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.http, got, test.want)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -18,6 +20,7 @@ import (
 // Names binds names. Its methods may be called from any goroutine.
 type Names struct {
 	interpreter *namer.Interpreter
+	mounts      []namer.Mount
 	tables      *share.Share[observed]
 	stop        context.CancelFunc
 }
@@ -29,6 +32,7 @@ func New(s store.Store, options namer.Options, logger hclog.Logger) *Names {
 	options.Raw, options.Logger = true, logger
 	return &Names{
 		interpreter: namer.NewInterpreter(options),
+		mounts:      options.Mounts,
 		tables: share.New(ctx, observed{}, observed.equal, func(ctx context.Context, ns string, set func(observed)) {
 			s.Observe(ctx, ns, func(o store.Observation) { set(observed{o, tableState(o)}) })
 		}),
@@ -84,8 +88,12 @@ func (r observationReader) Load() (store.Observation, <-chan struct{}) {
 	return o.Observation, superseded
 }
 
-// under is the interpreter for a namespace. release ends the reading of the table.
+// under is the interpreter for a namespace. release ends the reading of the table. What can be no namespace is one that
+// does not exist, so the empty table.
 func (n *Names) under(ns string, local dtab.Dtab) (in *namer.Interpreter, release func()) {
+	if !store.ValidName(ns) {
+		return n.interpreter.Under(watch.Fixed(namer.Table(nil, nil)), local), func() {}
+	}
 	observed, release := n.tables.Read(ns)
 	return n.interpreter.Under(tableReader{observed}, local), release
 }
@@ -109,8 +117,20 @@ func (n *Names) ExplainTable(ctx context.Context, table dtab.Dtab, tree dtab.Tre
 	return n.interpreter.Under(watch.Fixed(namer.Table(table, nil)), nil).ExplainTree(ctx, tree)
 }
 
+// UnboundError says that a name came to no address set, and why. It is not about endpoints that are Failed.
+type UnboundError struct{ Err error }
+
+func (e *UnboundError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *UnboundError) Unwrap() error { return e.Err }
+
+func unbound(err error) namer.Addr {
+	return namer.Addr{Status: namer.Failed, Err: &UnboundError{err}}
+}
+
 // Addr returns the endpoints of a concrete name, the ID of a bound leaf, live until ctx ends. A name that is nothing is
-// Neg; one that is not concrete is Failed.
+// Neg. One that cannot be bound, or is not concrete, is Failed with an *UnboundError.
 func (n *Names) Addr(ctx context.Context, id dtab.Path) watch.Reader[namer.Addr] {
 	in := n.interpreter.Under(watch.Fixed(namer.TableState{Status: namer.OK}), nil)
 	return addrReader{in.Bind(ctx, untransformed(id)), id}
@@ -141,11 +161,11 @@ func (r addrReader) Load() (namer.Addr, <-chan struct{}) {
 }
 
 func addrOf(b namer.Binding, id dtab.Path) namer.Addr {
-	switch {
-	case b.Status == namer.Pending:
-		return namer.Addr{Status: namer.Pending}
-	case b.Status == namer.Failed:
-		return namer.Addr{Status: namer.Failed, Err: b.Err}
+	switch b.Status {
+	case namer.Pending:
+		return namer.Addr{Status: namer.Pending, Err: b.Err}
+	case namer.Failed:
+		return unbound(b.Err)
 	}
 	switch b.Tree.Kind {
 	case dtab.Neg:
@@ -155,7 +175,33 @@ func addrOf(b namer.Binding, id dtab.Path) namer.Addr {
 	case dtab.Leaf:
 		return b.Tree.Leaf.Addr
 	case dtab.Fail:
-		return namer.Addr{Status: namer.Failed, Err: errors.New("name tree failed")}
+		return unbound(errors.New("name tree failed"))
 	}
-	return namer.Addr{Status: namer.Failed, Err: fmt.Errorf("%s is not a concrete bound id", id)}
+	return unbound(fmt.Errorf("%s is not a concrete bound id", id))
+}
+
+// List returns the concrete names that the namers can enumerate, sorted, each once. A namer that cannot, now or ever,
+// adds none; the error says why of those that should have.
+func (n *Names) List(ctx context.Context) ([]dtab.Path, error) {
+	names := make(map[string]dtab.Path)
+	var errs []error
+	for _, m := range n.mounts {
+		lister, ok := m.Namer.(namer.Enumerator)
+		if !ok {
+			continue
+		}
+		keys, err := lister.Names(ctx)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("list the names of %s: %w", m.Prefix, err))
+		}
+		for _, key := range keys {
+			id := m.Prefix.Concat(key)
+			names[id.String()] = id
+		}
+	}
+	sorted := make([]dtab.Path, 0, len(names))
+	for _, text := range slices.Sorted(maps.Keys(names)) {
+		sorted = append(sorted, names[text])
+	}
+	return sorted, errors.Join(errs...)
 }

@@ -16,6 +16,11 @@ var (
 	ErrVersion  = errors.New("version does not match: somebody else has changed the namespace")
 	ErrName     = errors.New("invalid namespace name: only letters, digits, '-' and '_' are allowed")
 	ErrReadOnly = errors.New("store is read-only")
+	ErrLarge    = errors.New("table is too large for this store")
+	// ErrNoHistory: the store does not remember.
+	ErrNoHistory = errors.New("this namerd keeps no history")
+	// ErrForgotten: there has never been such a version, or not lately, or it was a deletion.
+	ErrForgotten = errors.New("no table of that version is remembered")
 )
 
 // Version identifies one state of a namespace. It is opaque bytes, only ever compared and handed back; the HTTP API

@@ -5,7 +5,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"argosy/internal/hclx"
@@ -45,23 +44,13 @@ func loadNomad(d *hclx.Decoder, r *rawNomad, c *Config) {
 		return
 	}
 	c.Nomad = &Nomad{
-		Address: nomadAddress(d, r.Address), Token: d.Secret(r.Token, r.TokenFile), Region: d.String(r.Region),
+		Address: d.NomadAddress(r.Address), Token: d.Secret(r.Token, r.TokenFile), Region: d.String(r.Region),
 		Namespaces: names(d, r.Namespaces), CAFile: d.CAFile(r.CAFile),
 	}
 	c.Nomad.CertFile, c.Nomad.KeyFile = d.KeyPair(r.CertFile, r.KeyFile)
 	if len(c.Nomad.Namespaces) == 0 {
 		c.Nomad.Namespaces = []string{"default"}
 	}
-}
-
-// nomadAddress takes a URL, or the socket that Nomad gives to tasks.
-func nomadAddress(d *hclx.Decoder, a hclx.Attr) string {
-	if a != nil {
-		if s := d.String(a); strings.HasPrefix(s, "unix:///") {
-			return s
-		}
-	}
-	return d.URL(a)
 }
 
 func loadConsul(d *hclx.Decoder, r *rawConfig, c *Config) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
@@ -23,21 +24,30 @@ import (
 // DefaultPathPrefix is where Namerd keeps its tables.
 const DefaultPathPrefix = "namerd/dtabs"
 
-// Store implements store.Store over a Consul agent's HTTP API. Reads go to Consul's leader, in its default consistency
-// mode; writes are check-and-set. A value larger than 512 KiB is refused by Consul.
+// Store implements store.Historian over a Consul agent's HTTP API. Reads go to Consul's leader, in its default
+// consistency mode; writes are check-and-set, in one transaction with the history. A value larger than 512 KiB is refused
+// by Consul.
 type Store struct {
 	kv     *api.KV
+	txn    *api.Txn
 	prefix string // without slashes at its ends
+	limits store.Limits
 	logger hclog.Logger
+	warned atomic.Bool // that there is no history
 }
 
-// New makes a store over the keys below pathPrefix; DefaultPathPrefix if it is empty.
-func New(client *api.Client, pathPrefix string, logger hclog.Logger) *Store {
+// New makes a store over the keys below pathPrefix; DefaultPathPrefix if it is empty. Without limits, or with zero ones,
+// it remembers what the defaults allow.
+func New(client *api.Client, pathPrefix string, logger hclog.Logger, limits ...store.Limits) *Store {
 	prefix := strings.Trim(pathPrefix, "/")
 	if prefix == "" {
 		prefix = DefaultPathPrefix
 	}
-	return &Store{kv: client.KV(), prefix: prefix, logger: logger}
+	s := &Store{kv: client.KV(), txn: client.Txn(), prefix: prefix, logger: logger}
+	for _, l := range limits {
+		s.limits = l
+	}
+	return s
 }
 
 // key is where a namespace is kept.
@@ -112,74 +122,6 @@ func parse(pair *api.KVPair) (store.Entry, error) {
 
 func versionOf(pair *api.KVPair) store.Version {
 	return store.Version(strconv.FormatUint(pair.ModifyIndex, 10))
-}
-
-// Create writes a namespace that must not exist.
-func (s *Store) Create(ctx context.Context, ns string, d dtab.Dtab) error {
-	return s.cas(ctx, ns, d, 0, store.ErrExists)
-}
-
-// Update replaces the table if v is its current version.
-func (s *Store) Update(ctx context.Context, ns string, d dtab.Dtab, v store.Version) error {
-	index, err := strconv.ParseUint(string(v), 10, 64)
-	if err != nil || index == 0 { // to Consul, 0 would mean: create
-		if _, err := s.key(ns); err != nil {
-			return err
-		}
-		return store.ErrVersion
-	}
-	return s.cas(ctx, ns, d, index, store.ErrVersion)
-}
-
-// cas writes if the key's ModifyIndex is index, and else returns refused. Consul says no with an answer 200.
-func (s *Store) cas(ctx context.Context, ns string, d dtab.Dtab, index uint64, refused error) error {
-	key, err := s.key(ns)
-	if err != nil {
-		return err
-	}
-	done, _, err := s.kv.CAS(&api.KVPair{Key: key, Value: []byte(d.String()), ModifyIndex: index}, (&api.WriteOptions{}).WithContext(ctx))
-	if err != nil {
-		return fmt.Errorf("write %s to Consul: %w", key, err)
-	}
-	if !done {
-		return refused
-	}
-	return nil
-}
-
-// Put replaces or creates.
-func (s *Store) Put(ctx context.Context, ns string, d dtab.Dtab) error {
-	key, err := s.key(ns)
-	if err != nil {
-		return err
-	}
-	if _, err := s.kv.Put(&api.KVPair{Key: key, Value: []byte(d.String())}, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
-		return fmt.Errorf("write %s to Consul: %w", key, err)
-	}
-	return nil
-}
-
-// Delete removes the namespace, and never a state of it that has been written since it was called. Two that delete at
-// the same moment may both be told that they did.
-func (s *Store) Delete(ctx context.Context, ns string) error {
-	key, err := s.key(ns)
-	if err != nil {
-		return err
-	}
-	for {
-		pair, err := s.get(ctx, key)
-		if err != nil {
-			return err
-		}
-		done, _, err := s.kv.DeleteCAS(pair, (&api.WriteOptions{}).WithContext(ctx))
-		if err != nil {
-			return fmt.Errorf("delete %s from Consul: %w", key, err)
-		}
-		if done {
-			return nil
-		}
-		// Somebody has changed it in between; whoever did has made progress, so that this ends.
-	}
 }
 
 // Observe publishes the namespace until ctx ends, by one blocking query. While the value does not parse, or Consul

@@ -33,6 +33,10 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		"ObserveIsNotMixedUp":  observeIsNotMixedUp,
 		"TextsSurvive":         textsSurvive,
 		"EndedContextIsNoHang": endedContextIsNoHang,
+		"HistoryTells":         historyTells,
+		"HistoryOfNobody":      historyOfNobody,
+		"HistoryIsBounded":     historyIsBounded,
+		"HistoryOfManyWriters": historyOfManyWriters,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -184,8 +188,8 @@ func oneOfManyWriters(t *testing.T, s store.Store) {
 	}
 }
 
-// Writers that read, change and write until it is accepted each leave their entry.
-func noUpdateIsLost(t *testing.T, s store.Store) {
+// appended has several writers read, change and write until it is accepted, and returns how many entries they made.
+func appended(t *testing.T, s store.Store) int {
 	must(t, s.Create(t.Context(), "default", table("")))
 	const writers, rounds = 4, 5
 	var wg sync.WaitGroup
@@ -211,8 +215,13 @@ func noUpdateIsLost(t *testing.T, s store.Store) {
 		})
 	}
 	wg.Wait()
-	if got := len(get(t, s, "default").Dtab); got != writers*rounds {
-		t.Errorf("%d entries, want %d", got, writers*rounds)
+	return writers * rounds
+}
+
+func noUpdateIsLost(t *testing.T, s store.Store) {
+	want := appended(t, s)
+	if got := len(get(t, s, "default").Dtab); got != want {
+		t.Errorf("%d entries, want %d", got, want)
 	}
 }
 

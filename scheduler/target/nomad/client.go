@@ -14,35 +14,16 @@ import (
 
 	"github.com/hashicorp/nomad/api"
 
+	"argosy/internal/nomadclient"
+	"argosy/internal/settings"
 	"argosy/scheduler/config"
 )
 
 // NewClient makes a client. What is not configured comes from Nomad's usual environment variables. It does not connect.
 func NewClient(c config.Nomad) (*api.Client, error) {
-	conf := api.DefaultConfig() // reads the environment
-	if c.Address != "" {
-		conf.Address = c.Address
-	}
-	if !strings.Contains(conf.Address, "://") {
-		conf.Address = "http://" + conf.Address
-	}
-	if c.Region != "" {
-		conf.Region = c.Region
-	}
-	if !c.Token.IsZero() {
-		conf.SecretID = c.Token.Reveal()
-	}
-	if c.CAFile != "" {
-		conf.TLSConfig.CACert = c.CAFile
-	}
-	if c.CertFile != "" {
-		conf.TLSConfig.ClientCert, conf.TLSConfig.ClientKey = c.CertFile, c.KeyFile
-	}
-	client, err := api.NewClient(conf)
-	if err != nil {
-		return nil, fmt.Errorf("nomad at %s: %w", conf.Address, err)
-	}
-	return client, nil
+	return nomadclient.New(settings.Nomad{
+		Address: c.Address, Token: c.Token, Region: c.Region, CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile,
+	})
 }
 
 // answered returns the HTTP status and the body of an error that is an answer from Nomad.

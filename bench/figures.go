@@ -1,0 +1,79 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+)
+
+// figure is one quantity, taken several times.
+type figure struct {
+	name   string
+	unit   string
+	values []float64
+	note   string
+}
+
+// in turns durations into values.
+func in(unit time.Duration, durations []time.Duration) []float64 {
+	values := make([]float64, 0, len(durations))
+	for _, d := range durations {
+		values = append(values, float64(d)/float64(unit))
+	}
+	return values
+}
+
+// spread is the smallest, the middle and the largest of values, which must not be empty.
+func spread(values []float64) (low, median, high float64) {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return sorted[0], (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1]
+}
+
+func printFigures(to io.Writer, figures []figure) {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
+	names := 0 // the names are to begin in one column, the numbers to end in one
+	for _, f := range figures {
+		names = max(names, utf8.RuneCountInString(f.name))
+	}
+	fmt.Fprintf(w, "%-*s\tmin\tmedian\tmax\tunit\tn\t\n", names, "")
+	for _, f := range figures {
+		low, median, high := "-", "-", "-"
+		if len(f.values) > 0 {
+			l, m, h := spread(f.values)
+			low, median, high = show(l), show(m), show(h)
+		}
+		fmt.Fprintf(w, "%-*s\t%s\t%s\t%s\t%s\t%d\t  %s\n", names, f.name, low, median, high, f.unit, len(f.values), f.note)
+	}
+	w.Flush()
+}
+
+// show prints three digits that count, and all of those before the point.
+func show(v float64) string {
+	decimals := 0
+	for limit := 100.0; decimals < 4 && v < limit && v != 0; limit /= 10 {
+		decimals++
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
+}
+
+// machine says what was measured, and where.
+func machine() string {
+	commit := "unknown"
+	if out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
+		commit = strings.TrimSpace(string(out))
+		if out, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no").Output(); err != nil || len(out) > 0 {
+			commit += " with changes"
+		}
+	}
+	return fmt.Sprintf("commit %s, %s %s/%s, %d CPUs, load %s, %s", commit, runtime.Version(), runtime.GOOS, runtime.GOARCH,
+		runtime.NumCPU(), cmp.Or(load(), "unknown"), time.Now().UTC().Format("2006-01-02 15:04 UTC"))
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"argosy/internal/fleet"
+	"argosy/internal/settings"
+	"argosy/scheduler/discovery"
+)
+
+const agentFlags = `
+  -agent URL        The admin endpoint of an agent to ask. Repeatable.
+  -service NAME     Ask the agents that Consul's catalog has under this name.
+                    Repeatable; Consul is where CONSUL_HTTP_ADDR says.`
+
+const agentOptions = `
+
+  The agents are those of -agent and -service; without these, those that the
+  environment variable ARGOSY_AGENTS lists, with commas between them.`
+
+// list is a repeatable flag.
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, ",") }
+func (l *list) Set(v string) error { *l = append(*l, v); return nil }
+
+// agentFlagSet are the flags that say which agents there are.
+type agentFlagSet struct{ agents, services list }
+
+func agentFlagsOf(f *flag.FlagSet) *agentFlagSet {
+	a := &agentFlagSet{}
+	f.Var(&a.agents, "agent", "")
+	f.Var(&a.services, "service", "")
+	return a
+}
+
+// errNoAgents says that the user has named none.
+var errNoAgents = errors.New("no agents are known: name them with -agent URL, -service NAME or ARGOSY_AGENTS")
+
+// configured reports whether the user has named agents.
+func (f *agentFlagSet) configured() bool {
+	return len(f.agents)+len(f.services) > 0 || strings.Trim(os.Getenv("ARGOSY_AGENTS"), ", ") != ""
+}
+
+// fleet finds the agents.
+func (f *agentFlagSet) fleet(ctx context.Context) (*fleet.Fleet, error) {
+	if !f.configured() {
+		return nil, errNoAgents
+	}
+	agents := append(list{}, f.agents...)
+	if len(f.agents)+len(f.services) == 0 {
+		for a := range strings.SplitSeq(os.Getenv("ARGOSY_AGENTS"), ",") {
+			if a = strings.TrimSpace(a); a != "" {
+				agents = append(agents, a)
+			}
+		}
+	}
+	if len(f.services) > 0 {
+		found, err := discovery.Find(ctx, settings.Consul{}, f.services)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("no agent is registered in Consul as %s", strings.Join(f.services, " or "))
+		}
+		agents = append(agents, found...)
+	}
+	return fleet.New(agents)
+}

@@ -1,0 +1,84 @@
+package tlsfiles
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+)
+
+// Base is what all configurations have in common. Of TLS 1.2 it takes the suites with forward secrecy and
+// authenticated encryption, as Consul Connect's own proxies do; TLS 1.3 has no others.
+func Base() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+	}
+}
+
+// VerifyChain checks that certs, as a peer sent them, lead from its own certificate to a root, and that it may be used
+// as usage. Nil roots are those of the system. What the peer sent beyond its own certificate may help: after a rotation
+// Connect's leaves come with the new root signed by the old one. name is checked unless it is empty.
+func VerifyChain(certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, name string) error {
+	if len(certs) == 0 {
+		return errors.New("it sent none")
+	}
+	between := x509.NewCertPool()
+	for _, c := range certs[1:] {
+		between.AddCert(c)
+	}
+	_, err := certs[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}, DNSName: name,
+	})
+	return err
+}
+
+// Server is the configuration of an HTTP server that looks for changed files by itself. With roots, clients show a
+// certificate that one of them has signed; where it is optional they may show none.
+func (f *Files) Server(optional bool) *tls.Config {
+	t := Base()
+	t.NextProtos = []string{"http/1.1"}
+	t.SessionTicketsDisabled = true // whom a changed root does not know is not to come back with a ticket
+	t.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if cert := f.fresh().cert; cert != nil {
+			return cert, nil
+		}
+		return nil, errors.New("TLS files: a server needs a certificate")
+	}
+	if !f.HasRoots() {
+		return t
+	}
+	t.ClientAuth = tls.RequireAnyClientCert
+	if optional {
+		t.ClientAuth = tls.RequestClientCert
+	}
+	t.VerifyConnection = func(s tls.ConnectionState) error {
+		if optional && len(s.PeerCertificates) == 0 {
+			return nil
+		}
+		return VerifyChain(s.PeerCertificates, f.fresh().roots, x509.ExtKeyUsageClientAuth, "")
+	}
+	return t
+}
+
+// Client is the configuration of a client that looks for changed files by itself. The server must have a certificate for
+// the DNS name or IP address name, signed by one of our roots; without roots, by one of the system's.
+func (f *Files) Client(name string) *tls.Config {
+	t := Base()
+	t.ServerName = name
+	t.InsecureSkipVerify = true // so that changed roots count at once; all is verified in VerifyConnection
+	t.VerifyConnection = func(s tls.ConnectionState) error {
+		return VerifyChain(s.PeerCertificates, f.fresh().roots, x509.ExtKeyUsageServerAuth, name)
+	}
+	t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if cert := f.fresh().cert; cert != nil {
+			return cert, nil
+		}
+		return &tls.Certificate{}, nil
+	}
+	return t
+}

@@ -1,0 +1,61 @@
+package namer_test
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"testing"
+	"testing/synctest"
+
+	"argosy/dtab"
+	"argosy/namerd/wire"
+)
+
+// TestCorpusDelegate compares what a delegation looks like as JSON.
+func TestCorpusDelegate(t *testing.T) {
+	text, err := os.ReadFile("../dtab/testdata/dtab_cases.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct {
+		Groups struct {
+			Delegate []struct {
+				ID     string
+				In     corpusInput
+				Expect struct {
+					JSON   any
+					Failed string
+				}
+			}
+		}
+		Counts map[string]int
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(all.Groups.Delegate); n == 0 || n != all.Counts["delegate"] {
+		t.Fatalf("%d cases, want %d", n, all.Counts["delegate"])
+	}
+	for _, c := range all.Groups.Delegate {
+		t.Run(c.ID, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x, err := newWorld(t, c.In).interpreter(c.In).Explain(t.Context(), dtab.MustParsePath(c.In.Path))
+				if err != nil {
+					if c.Expect.Failed == "" || err.Error() != c.Expect.Failed {
+						t.Errorf("failed with %v, want %q", err, c.Expect.Failed)
+					}
+					return
+				}
+				var got any
+				body := wire.Delegation(x)
+				if err := json.Unmarshal(body, &got); err != nil {
+					t.Fatal(err)
+				}
+				if !reflect.DeepEqual(got, c.Expect.JSON) {
+					want, _ := json.Marshal(c.Expect.JSON)
+					t.Errorf("got  %s\nwant %s", body, want)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,72 @@
+package nomad
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are shared by all Nomad namers of one registry. A name can come from anybody, so that only services that
+// Nomad knows get labels of their own.
+type metrics struct {
+	answered *prometheus.GaugeVec
+	errors   *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	labels := []string{"namespace", "tag", "service"}
+	m := &metrics{
+		answered: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "argosy_nomad_answered_timestamp_seconds",
+			Help: "When Nomad last gave a good answer about a service that is watched. Its age grows by up to half a minute where nothing changes.",
+		}, labels),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "argosy_nomad_errors_total",
+			Help: "Requests about a watched service that failed; those about services never seen have empty labels.",
+		}, labels),
+	}
+	if reg == nil {
+		return m
+	}
+	var already prometheus.AlreadyRegisteredError // by an earlier namer, which counts in the same vectors
+	if errors.As(reg.Register(m.answered), &already) {
+		m.answered, _ = already.ExistingCollector.(*prometheus.GaugeVec)
+	}
+	if errors.As(reg.Register(m.errors), &already) {
+		m.errors, _ = already.ExistingCollector.(*prometheus.CounterVec)
+	}
+	return m
+}
+
+// followed counts for one watch. It is used by one goroutine.
+type followed struct {
+	metrics *metrics
+	labels  []string
+	known   bool // Nomad has had the service
+}
+
+func (m *metrics) follow(t target) *followed {
+	return &followed{metrics: m, labels: []string{t.namespace, t.tag, t.service}}
+}
+
+func (f *followed) answered(exists bool) {
+	f.known = f.known || exists
+	if f.known {
+		f.metrics.answered.WithLabelValues(f.labels...).Set(float64(time.Now().UnixMilli()) / 1000)
+	}
+}
+
+func (f *followed) failed() {
+	if f.known {
+		f.metrics.errors.WithLabelValues(f.labels...).Inc()
+	} else {
+		f.metrics.errors.WithLabelValues("", "", "").Inc()
+	}
+}
+
+// stop takes the service out of the metrics when it is no longer watched.
+func (f *followed) stop() {
+	f.metrics.answered.DeleteLabelValues(f.labels...)
+	f.metrics.errors.DeleteLabelValues(f.labels...)
+}
