@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -67,7 +68,20 @@ func (r row) width() int {
 	return utf8.RuneCountInString(r.rails + r.label + r.mark + r.text)
 }
 
-func (p *picture) add(r row) { p.rowv = append(p.rowv, r) }
+func (p *picture) add(r row) {
+	r.text = oneLine(r.text)
+	p.rowv = append(p.rowv, r)
+}
+
+// oneLine takes out what would disturb a terminal: errors may have come from anywhere.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
 
 // node draws a step and all below it. label is what its parent calls it, entry the parent's entry.
 func (p *picture) node(s Step, rails, below, label string, entry int) {
@@ -283,7 +297,7 @@ func (p *picture) header(b *strings.Builder) {
 	}
 	b.WriteString(text + "\n")
 	if p.x.Trouble != "" {
-		b.WriteString(p.paint(yellow, p.x.Trouble) + "\n")
+		b.WriteString(p.paint(yellow, oneLine(p.x.Trouble)) + "\n")
 	}
 	if p.x.Connection != nil {
 		p.connection(b)
@@ -331,7 +345,7 @@ func (p *picture) summary(b *strings.Builder) {
 		case p.x.Waiting:
 			text = "not known: connections wait"
 		}
-		b.WriteString(p.paint(red, text) + "\n")
+		b.WriteString(p.paint(red, oneLine(text)) + "\n")
 		return
 	}
 	widest := 0

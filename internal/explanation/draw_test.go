@@ -27,7 +27,7 @@ func explain(t *testing.T, table, name string, request int) *Explanation {
 	services.SetEndpoints("redis2", "10.0.1.1:6379")
 	services.SetEndpoints("dry")
 	services.Remove("redis")
-	services.Fail("broken", errors.New("403 Permission denied"))
+	services.Fail("broken", errors.New("403\nPermission\x1bdenied"))
 	services.SetAddr("old", namer.Addr{Status: namer.OK, Stale: true, Endpoints: []namer.Endpoint{{Addr: "10.0.2.1:1", Weight: 2}}})
 	in := namer.NewInterpreter(namer.Options{
 		Mounts:            []namer.Mount{{Prefix: dtab.MustParsePath("/#/consul"), Namer: services}},
