@@ -166,9 +166,9 @@ func labelOf(s, child Step, i int) string {
 func (p *picture) leaf(s Step) (mark, colour string, notes []string) {
 	b := s.Bound
 	mark, colour = "● ", green
-	switch n := len(b.Endpoints); {
+	switch n := b.Count; {
 	case b.Status == "ok" && n > 0:
-		notes = append(notes, count(n, "endpoint")+p.age(s)+": "+p.addresses(b.Endpoints))
+		notes = append(notes, count(n, "endpoint")+p.age(s)+": "+p.addresses(b))
 	case b.Status == "ok":
 		colour = yellow
 		notes = append(notes, "no endpoints"+p.age(s))
@@ -192,16 +192,16 @@ func (p *picture) leaf(s Step) (mark, colour string, notes []string) {
 }
 
 // addresses lists the first few.
-func (p *picture) addresses(all []Endpoint) string {
+func (p *picture) addresses(b *Bound) string {
 	var list []string
-	for _, e := range all[:min(p.Addresses, len(all))] {
+	for _, e := range b.Endpoints[:min(p.Addresses, len(b.Endpoints))] {
 		text := e.Address
 		if e.Weight != 1 {
 			text += fmt.Sprintf(" * %g", e.Weight)
 		}
 		list = append(list, text)
 	}
-	if more := len(all) - len(list); more > 0 {
+	if more := b.Count - len(list); more > 0 {
 		list = append(list, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(list, ", ")
@@ -361,7 +361,7 @@ func (p *picture) summary(b *strings.Builder) {
 		text := ""
 		switch s := leaves[id]; {
 		case serves(s):
-			text = p.paint(green, count(len(s.Bound.Endpoints), "endpoint"))
+			text = p.paint(green, count(s.Bound.Count, "endpoint"))
 		case live:
 			text = p.paint(yellow, "no endpoints: its share goes to the others")
 		default:
@@ -372,7 +372,7 @@ func (p *picture) summary(b *strings.Builder) {
 }
 
 func serves(s Step) bool {
-	return s.Bound != nil && s.Bound.Status == "ok" && len(s.Bound.Endpoints) > 0
+	return s.Bound != nil && s.Bound.Status == "ok" && s.Bound.Count > 0
 }
 
 // paint puts a text into a colour.
