@@ -71,6 +71,12 @@ alt /w 100%
   leaf /#/s/a [0 /w=>/#/s/dry | /#/s/a | /#/s/b] 100%
   leaf /#/s/b [0 /w=>/#/s/dry | /#/s/a | /#/s/b] (not looked at: an alternative before it is used)
 `},
+		{"/w => /#/s/a | (/#/s/none | /#/s/b)", "/w", `
+alt /w 100%
+  leaf /#/s/a [0 /w=>/#/s/a | (/#/s/none | /#/s/b)] 100%
+  neg /#/s/none [0 /w=>/#/s/a | (/#/s/none | /#/s/b)] (is nothing)
+  leaf /#/s/b [0 /w=>/#/s/a | (/#/s/none | /#/s/b)] (not looked at: an alternative before it is used)
+`},
 		{"/w => /$/nope | ! | /#/s/a", "/w", `
 alt /w 100%
   exception /$/nope [0 /w=>/$/nope | ! | /#/s/a] 100% error: Unknown namer: nope for path: /$/nope

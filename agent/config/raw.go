@@ -118,7 +118,8 @@ type rawInterpreter struct {
 	Mode hclx.Attr `hcl:"mode,optional" type:"string" default:"auto"`
 	// Between two polls of a name.
 	PollInterval hclx.Attr `hcl:"poll_interval,optional" type:"duration" default:"10s"`
-	// At most so many streams are open: one for each name and one for each cluster. Without TLS each is a connection.
+	// At most so many streams are open: one for each name and one for each cluster. Each is a connection, unless the
+	// namerd speaks HTTP/2.
 	MaxStreams hclx.Attr  `hcl:"max_streams,optional" type:"number" default:"1000"`
 	Range      hclx.Range `hcl:",def_range"`
 }

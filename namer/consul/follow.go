@@ -92,8 +92,12 @@ func (w *follower) answer(a answer) {
 		w.logger.Info("consul answers again")
 	}
 	w.aged = a.cached
+	now := w.namer.instances(w.request, a.entries, w.logger)
+	if !w.heard && len(now) == 0 && len(a.entries) > 0 {
+		w.recall("no instance passes its checks") // for as long as if they had failed while we were looking
+	}
 	before, held := w.fresh, len(w.fresh) == 0 && len(w.kept) > 0
-	w.fresh = w.namer.instances(w.request, a.entries, w.logger)
+	w.fresh = now
 	w.metrics.answered(a)
 	for _, e := range w.fresh {
 		delete(w.kept, e.Addr)
@@ -125,10 +129,9 @@ func (w *follower) answer(a answer) {
 	default:
 		clear(w.kept)
 	}
-	now := time.Now()
 	for addr, k := range w.kept {
 		if k.until.IsZero() {
-			k.until = now.Add(k.hold)
+			k.until = time.Now().Add(k.hold)
 			w.kept[addr] = k
 		}
 	}
@@ -170,13 +173,13 @@ func (w *follower) trouble(err error) {
 		w.kept[addr] = k
 	}
 	if !w.heard {
-		w.recall()
+		w.recall("consul cannot be asked")
 	}
 	w.logger.Warn("consul cannot be asked: what is known stays in use", "known", len(w.fresh)+len(w.kept), "error", err)
 }
 
 // recall takes up what was known before a restart.
-func (w *follower) recall() {
+func (w *follower) recall(why string) {
 	var was []recorded
 	at, ok := w.saved.Load(&was)
 	if !ok {
@@ -184,7 +187,7 @@ func (w *follower) recall() {
 	}
 	w.fresh, w.doubted = instancesOf(was), true
 	w.metrics.recalled(at)
-	w.logger.Warn("consul has not answered yet: using the snapshot", "instances", len(w.fresh), "age", time.Since(at).Round(time.Second))
+	w.logger.Warn("using the snapshot: "+why, "instances", len(w.fresh), "age", time.Since(at).Round(time.Second))
 }
 
 // tick does what is due.
@@ -197,7 +200,7 @@ func (w *follower) tick() {
 	now := time.Now()
 	if !w.patient.IsZero() && !now.Before(w.patient) {
 		w.patient = time.Time{}
-		if w.recall(); len(w.fresh) == 0 {
+		if w.recall("consul has not answered yet"); len(w.fresh) == 0 {
 			return // nothing is known still
 		}
 		w.heard = true

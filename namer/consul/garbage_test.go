@@ -248,6 +248,29 @@ func TestEmptyIsMadeSureOf(t *testing.T) {
 	wantSoon(t, last, "~")
 }
 
+// An answer from the Consul agent's cache is stale while the agent cannot ask its servers.
+func TestAgeOfCachedAnswers(t *testing.T) {
+	t.Parallel()
+	aged := func(age string, index int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if !r.URL.Query().Has("cached") {
+				t.Errorf("asked %s", r.URL)
+			}
+			for k, v := range map[string]string{"X-Cache": "HIT", "Age": age, "X-Consul-Lastcontact": "0"} {
+				w.Header().Set(k, v)
+			}
+			answers(good(1), index)(w, r)
+		}
+	}
+	s := script(t, Options{Cached: true}, aged("0", 5))
+	last := s.watch(t)
+	wantSoon(t, last, "10.0.0.1:1")
+	s.change(aged("7", 6))
+	wantSoon(t, last, "10.0.0.1:1 stale")
+	s.change(aged("0", 7))
+	wantSoon(t, last, "10.0.0.1:1")
+}
+
 // Names that differ in letter case have one watch, and ids as they are written.
 func TestNamesShareAWatch(t *testing.T) {
 	t.Parallel()

@@ -80,12 +80,23 @@ func TestSnapshotOutlivesARestart(t *testing.T) {
 		}
 		time.Sleep(patience)
 		synctest.Wait()
-		if last() != all+" stale" && last() != "10.0.0.1:2 stale" {
+		if last() != "10.0.0.1:2 stale" {
 			t.Errorf("when consul hangs: %q", last())
 		}
 		silent.take(list(inst("c", "", 3, "passing")))
 		if last() != "10.0.0.1:3" {
 			t.Errorf("when it answers: %q", last())
+		}
+
+		failing, last := following(t, o)
+		failing.take(list(inst("b", "", 2, "critical"), inst("c", "", 3, "critical")))
+		if last() != "10.0.0.1:3 stale" {
+			t.Errorf("when all fail at first: %q", last())
+		}
+		time.Sleep(16 * time.Second)
+		synctest.Wait()
+		if last() != "~" {
+			t.Errorf("when they do so for long: %q", last())
 		}
 
 		// Other options and other services have files of their own.

@@ -20,7 +20,7 @@ type notifier struct {
 	// changing is held while folders are added to the queue and removed, and while it is opened and closed. It is never
 	// taken by the goroutine that reads the queue, for which those operations may wait.
 	changing sync.Mutex
-	users    atomic.Int64 // changed under changing
+	users    atomic.Int64      // changed under changing
 	queue    *fsnotify.Watcher // nil: nobody watches, or there can be none
 	reading  sync.WaitGroup
 	told     bool // that places cannot be watched

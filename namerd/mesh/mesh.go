@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
 	"argosy/namerd/mesh/meshpb"
@@ -102,9 +101,7 @@ func newServer(o Options, limits limits) *Server {
 		grpc.WaitForHandlers(true),
 	}
 	if o.TLS != nil {
-		secured := o.TLS.Clone()
-		secured.NextProtos = []string{"h2"} // there is nothing else to agree on
-		options = append(options, grpc.Creds(credentials.NewTLS(secured)))
+		options = append(options, grpc.Creds(newSecured(o.TLS, s.logger)))
 	}
 	s.grpc = grpc.NewServer(options...)
 	meshpb.RegisterInterpreterServer(s.grpc, interpreter{Server: s})

@@ -6,7 +6,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	"argosy/namer"
 )
@@ -134,4 +137,28 @@ func TestLatePoll(t *testing.T) {
 	b := s.want(r, "{/#/fs/redis ok 10.0.0.2:2}")
 	close(answer)
 	s.never(r, func(now namer.Binding) bool { return now.Clusters[0].ID.String() != b.Clusters[0].ID.String() })
+}
+
+// The log tells that streams do not work once, and not again with every poll that does.
+func TestLogsTroubleOnce(t *testing.T) {
+	s := startScripted(t, (*httptest.Server).Start)
+	s.refuseStreams(func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) })
+	s.answer("resolve", "/svc/redis", 200, addrJSON("10.0.0.1:1"))
+	s.answer("resolve", "/svc/web", 200, addrJSON("10.0.0.2:2"))
+	var log strings.Builder
+	in := open(t, s, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	in.Bind(t.Context(), path("/svc/web"))
+	s.want(in.Bind(t.Context(), path("/svc/redis")), "{/svc/redis ok 10.0.0.1:1}")
+	eventually(t, "many polls", func() bool { return len(s.asked("GET /api/1/resolve")) > 20 })
+	if known, err := in.Known(); !known || err == nil || !strings.Contains(err.Error(), "502") {
+		t.Errorf("known %v, %v", known, err)
+	}
+	s.refuseStreams(nil)
+	s.stream("bind", "/svc/redis")
+	eventually(t, "all well", func() bool { _, err := in.Known(); return err == nil })
+	in.Close()
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "namerd has no streams for us") || !strings.Contains(lines[1], "namerd answers again") {
+		t.Errorf("log:\n%s", log.String())
+	}
 }
