@@ -66,20 +66,36 @@ func refuse(w http.ResponseWriter, status int, err error) {
 func (a *Agent) explain(ctx context.Context, name dtab.Path, request dtab.Dtab) *explanation.Explanation {
 	g := a.current.Load()
 	var e *explanation.Explanation
-	x, err := g.naming.interpreter.Under(g.naming.table, g.config.Dtab.Local.Concat(request)).Explain(ctx, name)
+	var err error
+	if g.naming.asker != nil {
+		e, err = g.naming.asker.explain(ctx, name, request)
+	} else {
+		e, err = g.explain(ctx, name, request)
+	}
 	if err != nil {
 		e = explanation.Broken(name, err, time.Now())
-	} else {
-		e = explanation.Of(name, x, len(request), time.Now())
+		if c := g.config.Interpreter; c != nil {
+			e.Namespace = c.Namespace
+		}
 	}
+	e.Agent = a.view(g, name)
+	return e
+}
+
+// explain is how the agent's own interpreter delegates a name.
+func (g *generation) explain(ctx context.Context, name dtab.Path, request dtab.Dtab) (*explanation.Explanation, error) {
+	x, err := g.naming.interpreter.Under(g.naming.table, g.config.Dtab.Local.Concat(request)).Explain(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	e := explanation.Of(name, x, len(request), time.Now())
 	if g.config.Dtab.Static == nil {
 		e.Namespace = g.config.Dtab.Namespace
 	}
 	if known, err := g.naming.known(); known && err != nil {
 		e.Trouble = "the table's store is in trouble, this is the last table known: " + err.Error()
 	}
-	e.Agent = a.view(g, name)
-	return e
+	return e, nil
 }
 
 // view is what this agent does with a name.

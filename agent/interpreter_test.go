@@ -86,18 +86,13 @@ func TestRemoteInterpreter(t *testing.T) {
 		t.Errorf("routes: %+v %s", i, body)
 	}
 
-	// A reload of something else keeps the streams.
-	if err := p.agent.Reload(edited(cfg, func(c *config.Config) { c.Listeners[0].MaxConnections = 1000 })); err != nil {
-		t.Fatal(err)
+	// This one does not tell how a name comes about, nor all of what another table would make of it.
+	if code, body := p.get("/v1/explain?name=/svc/redis"); code != 200 || !strings.Contains(body, "is no explanation") || !strings.Contains(body, two.addr) {
+		t.Errorf("explain: %d %s", code, body)
 	}
-	h.CloseClientConnections()
-	h.Listener.Close()
-	for range 5 {
-		if _, who := p.dial("redis"); who != "two" {
-			t.Errorf("without namerd %s answers", who)
-		}
+	if code, body := p.post("/v1/plan", "/svc => /#/x"); code != 200 || !strings.Contains(body, `"verdict": "unknown"`) {
+		t.Errorf("plan: %d %s", code, body)
 	}
-	if code, body := p.get("/health"); code != 200 {
-		t.Errorf("health without namerd: %s", body)
-	}
+
+	staysWithout(t, p, cfg, h, "two")
 }

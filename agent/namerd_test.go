@@ -50,18 +50,24 @@ func TestTableShift(t *testing.T) {
 	}
 	echo(t, old, "the old connection lives")
 
-	// Reload to something else of no matter: the table is kept without asking anew.
+	staysWithout(t, p, cfg, h, "two")
+}
+
+// staysWithout checks that a reload of something else asks for nothing anew, and that connections go where they went when
+// the server that names depend on is gone.
+func staysWithout(t *testing.T, p *proxy, cfg *config.Config, h *httptest.Server, want string) {
+	t.Helper()
 	if err := p.agent.Reload(edited(cfg, func(c *config.Config) { c.Listeners[0].MaxConnections = 1000 })); err != nil {
 		t.Fatal(err)
 	}
 	h.CloseClientConnections()
 	h.Listener.Close()
 	for range 5 {
-		if _, who := p.dial("redis"); who != "two" {
-			t.Errorf("without the server of the table %s answers", who)
+		if _, who := p.dial("redis"); who != want {
+			t.Errorf("without the server %s answers", who)
 		}
 	}
 	if code, body := p.get("/health"); code != 200 {
-		t.Errorf("health without the server of the table: %s", body)
+		t.Errorf("health without the server: %s", body)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"argosy/agent/config"
 	"argosy/internal/consulclient"
+	"argosy/internal/snapshot"
 	"argosy/internal/watch"
 	"argosy/namer"
 	"argosy/namer/mounts"
@@ -24,6 +25,7 @@ import (
 type naming struct {
 	interpreter *namer.Interpreter
 	remote      *remote.Interpreter // binds in place of all else, where the configuration says so
+	asker       *asker              // likewise, for questions
 	table       watch.Reader[namer.TableState]
 
 	observe func(ctx context.Context) // keeps the table up to date until ctx ends; nil where it is fixed
@@ -41,6 +43,9 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 	n := &naming{}
 	if cfg.Interpreter != nil {
 		var err error
+		if n.asker, err = newAsker(cfg.Interpreter); err != nil {
+			return nil, err
+		}
 		n.remote, err = openRemote(cfg.Interpreter, logger.Named("interpreter"), reg)
 		return n, err
 	}
@@ -62,6 +67,7 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 // openTable finds the store of the table.
 func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 	var from store.Store
+	var scope string // of the snapshot: a table of another store is none of ours
 	switch d := cfg.Dtab; {
 	case d.Consul != nil:
 		c, err := consulclient.New(cfg.Consul)
@@ -69,6 +75,7 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 			return fmt.Errorf("dtab: %w", err)
 		}
 		from = consulstore.New(c, d.Consul.PathPrefix, logger)
+		scope = fmt.Sprintf("consul %s %s %s", cfg.Consul.Address, cfg.Consul.Datacenter, d.Consul.PathPrefix)
 	case d.Namerd != nil:
 		c, err := client.New(d.Namerd.Address, client.Options{Logger: logger, TokenFile: d.Namerd.TokenFile,
 			CAFile: d.Namerd.CAFile, CertFile: d.Namerd.CertFile, KeyFile: d.Namerd.KeyFile})
@@ -76,6 +83,7 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 			return fmt.Errorf("dtab: %w", err)
 		}
 		from = c
+		scope = "namerd " + d.Namerd.Address
 	case d.Static != nil:
 		n.table = watch.Fixed(namer.Table(*d.Static, nil))
 		return nil
@@ -85,13 +93,22 @@ func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
 	}
 	cell := watch.New(namer.TableState{}, namer.TableState.Equal)
 	n.table = cell
-	n.observe = func(ctx context.Context) {
-		from.Observe(ctx, cfg.Dtab.Namespace, func(o store.Observation) {
-			if cell.Set(tableState(o)) {
-				logTable(logger.With("namespace", cfg.Dtab.Namespace), o)
-			}
-		})
+	logger = logger.With("namespace", cfg.Dtab.Namespace)
+	publish := func(o store.Observation) {
+		if cell.Set(tableState(o)) {
+			logTable(logger, o)
+		}
 	}
+	if cfg.Dtab.SnapshotDir == "" {
+		n.observe = func(ctx context.Context) { from.Observe(ctx, cfg.Dtab.Namespace, publish) }
+		return nil
+	}
+	folder, err := snapshot.Open(cfg.Dtab.SnapshotDir, scope, logger)
+	if err != nil {
+		return fmt.Errorf("dtab: %w", err)
+	}
+	keeper := &tableKeeper{from: from, file: folder.File("dtab " + cfg.Dtab.Namespace), logger: logger, publish: publish}
+	n.observe = func(ctx context.Context) { keeper.observe(ctx, cfg.Dtab.Namespace) }
 	return nil
 }
 
@@ -132,6 +149,7 @@ func (n *naming) start() {
 func (n *naming) stop() {
 	if n.remote != nil {
 		n.remote.Close()
+		n.asker.client.Close()
 		return
 	}
 	if n.cancel != nil {

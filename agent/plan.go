@@ -12,7 +12,6 @@ import (
 	"argosy/agent/balance"
 	"argosy/dtab"
 	"argosy/internal/plan"
-	"argosy/internal/watch"
 	"argosy/namer"
 )
 
@@ -73,7 +72,10 @@ func (a *Agent) plan(ctx context.Context, namespace string, table dtab.Dtab) pla
 	g := a.current.Load()
 	p := plan.Answer{Agent: g.config.Name, Names: []plan.Name{}}
 	d := g.config.Dtab
-	switch {
+	local := d.Local
+	switch i := g.config.Interpreter; {
+	case i != nil:
+		p.Source, p.Namespace, local = "interpreter", i.Namespace, i.Local
 	case d.Consul != nil:
 		p.Source, p.Namespace = "consul", d.Namespace
 	case d.Namerd != nil:
@@ -87,7 +89,7 @@ func (a *Agent) plan(ctx context.Context, namespace string, table dtab.Dtab) pla
 		return p
 	}
 	p.Applies = true
-	proposed := g.naming.interpreter.Under(watch.Fixed(namer.Table(table, nil)), d.Local)
+	proposed := g.naming.propose(table, local)
 	all := a.names.all()
 	p.Names = make([]plan.Name, len(all))
 	open := a.census.perName()
@@ -100,7 +102,7 @@ func (a *Agent) plan(ctx context.Context, namespace string, table dtab.Dtab) pla
 		settled.Go(func() {
 			defer func() { <-waiting }()
 			before := d.binding.Value()
-			after, known := proposed.Settle(ctx, d.name)
+			after, known := proposed(ctx, d.name)
 			p.Names[i] = planned(d.name, before, after, known, open[d.name.String()])
 		})
 	}

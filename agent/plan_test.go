@@ -8,13 +8,17 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"argosy/agent/config"
 	"argosy/dtab"
 	"argosy/internal/explanation"
 	"argosy/internal/plan"
+	"argosy/namer"
 	"argosy/namer/mounts"
+	"argosy/namer/static"
 	"argosy/namerd"
+	namerdnames "argosy/namerd/names"
 	"argosy/namerd/store"
 )
 
@@ -56,7 +60,8 @@ func TestPlan(t *testing.T) {
 	cfg.Consul.Address = "http://" + silentAddress(t)
 	const table = "/svc => /#/static ; /svc/redis => /svc/one ; /svc/off => !"
 	withNamerd(t, cfg, table)
-	for _, name := range []string{"redis", "two", "off"} {
+	cfg.Dtab.Local = mustDtab("/svc/kept => /#/static/one") // it wins over every proposal
+	for _, name := range []string{"redis", "two", "off", "kept"} {
 		cfg.Listeners = append(cfg.Listeners, listenerTo(name, "/svc/"+name))
 	}
 	p := startAgent(t, cfg)
@@ -82,15 +87,15 @@ func TestPlan(t *testing.T) {
 		return strings.TrimSpace(text)
 	}
 	for _, c := range []struct{ table, want string }{
-		{table, "/svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/two", "/svc/off same 0/0; /svc/redis moves 3/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => 0.9 * /svc/one & 0.1 * /svc/two", "/svc/off same 0/0; /svc/redis moves 0/3; /svc/two same 0/1;"},
-		{"", "/svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/dry", "/svc/off same 0/0; /svc/redis lost 3/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/one ; /svc/off => /svc/one", "/svc/off gained 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
-		{"/svc => /svc", "/svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
-		{"/svc => /#/static ; /svc/redis => /svc/one & /#/silent/dc1/x", "/svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
-		{"/svc => /#/static ; /svc/redis => /#/silent/dc1/x", "/svc/off same 0/0; /svc/redis unknown 0/3; /svc/two same 0/1;"},
+		{table, "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/two", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis moves 3/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => 0.9 * /svc/one & 0.1 * /svc/two", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis moves 0/3; /svc/two same 0/1;"},
+		{"", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/dry", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis lost 3/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/one ; /svc/off => /svc/one", "/svc/kept same 0/0; /svc/off gained 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
+		{"/svc => /svc", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis lost 3/3; /svc/two lost 1/1;"},
+		{"/svc => /#/static ; /svc/redis => /svc/one & /#/silent/dc1/x", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis same 0/3; /svc/two same 0/1;"},
+		{"/svc => /#/static ; /svc/redis => /#/silent/dc1/x", "/svc/kept same 0/0; /svc/off same 0/0; /svc/redis unknown 0/3; /svc/two same 0/1;"},
 	} {
 		if got := verdicts(c.table); got != c.want {
 			t.Errorf("%s\n got %s\nwant %s", c.table, got, c.want)
@@ -177,5 +182,58 @@ func TestExplainView(t *testing.T) {
 		if status, body := p.get(path); status != 400 || !strings.Contains(body, "error") {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
+	}
+}
+
+// TestQuestionsToNamerd: an agent whose names a namerd binds asks that, for explanations and for plans.
+func TestQuestionsToNamerd(t *testing.T) {
+	one, two := startBackend(t, "one"), startBackend(t, "two")
+	services, err := static.New(map[string][]string{"one": {one.addr}, "two": {two.addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := store.NewMemory(map[string]dtab.Dtab{"default": mustDtab("/svc => /#/static ; /svc/redis => /svc/one")})
+	bound := namerdnames.New(tables, namer.Options{Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/static"), Namer: services}}}, nil)
+	server := namerd.NewServer(tables, namerd.Options{Names: bound})
+	h := httptest.NewServer(server.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		bound.Close()
+		h.CloseClientConnections()
+		h.Close()
+	})
+	cfg := baseConfig(nil)
+	cfg.Dtab, cfg.Namers = config.Dtab{}, nil
+	cfg.Interpreter = &config.Interpreter{Address: h.URL, Namespace: "default", Local: mustDtab("/mine => /svc/two"),
+		Mode: "auto", PollInterval: time.Second, MaxStreams: 10}
+	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis"), listenerTo("mine", "/mine")}
+	p := startAgent(t, cfg)
+	if _, who := p.dial("redis"); who != "one" {
+		t.Errorf("%s answers", who)
+	}
+	status, body := p.get("/v1/explain?name=/mine&dtab=" + url.QueryEscape("/svc/two => /svc/one"))
+	x := decode[explanation.Explanation](t, body)
+	if status != 200 || x.Namespace != "default" || len(x.Entries) != 3 || x.Entries[0].Table != "local" || x.Entries[1] != (explanation.Entry{
+		Table: "request", Number: 1, Prefix: "/svc/two", Dst: "/svc/one"}) || x.Agent == nil || x.Agent.Bound != "/#/static/two" {
+		t.Errorf("%d %s", status, body)
+	}
+	for table, want := range map[string]string{
+		"/svc => /#/static ; /svc/redis => /svc/one": "/mine same, /svc/redis same",
+		"/svc => /#/static ; /svc/redis => /svc/two": "/mine same, /svc/redis moves",
+		"/svc/redis => /#/static/one":                "/mine lost, /svc/redis same",
+		"/svc => /svc":                               "/mine unknown, /svc/redis unknown",
+	} {
+		status, body := p.post("/v1/plan?wait=10s", table)
+		a := decode[plan.Answer](t, body)
+		var got []string
+		for _, n := range a.Names {
+			got = append(got, n.Name+" "+string(n.Verdict))
+		}
+		if status != 200 || a.Source != "interpreter" || strings.Join(got, ", ") != want {
+			t.Errorf("%s: %d %s", table, status, body)
+		}
+	}
+	if list, err := tables.List(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("the plans have left the namespaces %v, %v", list, err)
 	}
 }

@@ -15,7 +15,7 @@ func TestIndexFindsWhatTheScanFinds(t *testing.T) {
 	labels := []string{"a", "b", "*", "c", "\xff/"}
 	dsts := []string{"/x", "~", "!", "$", "/x | /y", "2*/x & /y", "~ | ~"}
 	matched := 0
-	for range 3000 {
+	for range 1000 {
 		var d Dtab
 		for range r.IntN(12) {
 			var p Prefix
@@ -46,7 +46,7 @@ func TestIndexFindsWhatTheScanFinds(t *testing.T) {
 			}
 		}
 	}
-	if matched < 10_000 {
+	if matched < 4000 {
 		t.Errorf("only %d matches: the tables test nothing", matched)
 	}
 }

@@ -84,6 +84,17 @@ func TestExplosionsEnd(t *testing.T) {
 	}
 }
 
+// Going down takes memory, too: what is written with many parentheses is stopped before a hundred lookups of it are
+// around one another.
+func TestNestingIsBounded(t *testing.T) {
+	in := interpreterUnder(t, explosions()["deep alternatives"])
+	b, _ := in.Bind(t.Context(), dtab.MustParsePath("/a")).Load()
+	var e *namer.RecursionError
+	if !errors.As(b.Err, &e) || e.Lookups == 0 {
+		t.Errorf("got %v", b.Err)
+	}
+}
+
 func tellsOfRecursion(s namer.Step) bool {
 	if s.Kind == namer.StepException && strings.HasPrefix(s.Err.Error(), "Max recursion level") {
 		return true

@@ -1,9 +1,9 @@
 package namer
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/internal/prom"
 )
 
 // metrics are shared by all interpreters of one registry.
@@ -24,19 +24,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 	}
 	if reg != nil {
-		m.watches = registered(reg, m.watches)
-		m.refused = registered(reg, m.refused)
+		m.watches = prom.Registered(reg, m.watches)
+		m.refused = prom.Registered(reg, m.refused)
 	}
 	return m
-}
-
-// registered returns the collector of that name that the registry has, which may be an earlier interpreter's.
-func registered[C prometheus.Collector](reg prometheus.Registerer, c C) C {
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(reg.Register(c), &already) {
-		if earlier, ok := already.ExistingCollector.(C); ok {
-			return earlier
-		}
-	}
-	return c
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -96,19 +95,19 @@ type delegation struct {
 	path      dtab.Path
 }
 
-// readDelegation reads the body of a POST. The error's text is that of an answer.
+// readDelegation reads the body of a POST, or fails with a requestError.
 func readDelegation(body []byte) (q delegation, err error) {
 	var raw *struct{ Namespace, Dtab, Path *string }
 	if err := json.Unmarshal(body, &raw); err != nil || raw == nil || raw.Path == nil {
-		return q, fmt.Errorf("Malformed delegation request: %s", body)
+		return q, &requestError{"Malformed delegation request", errors.New(string(body))}
 	}
 	if raw.Dtab != nil {
 		if q.dtab, err = dtab.Parse(*raw.Dtab); err != nil {
-			return q, fmt.Errorf("Invalid dtab: %w", err)
+			return q, &requestError{"Invalid dtab", err}
 		}
 	}
 	if q.path, err = dtab.ParsePath(*raw.Path); err != nil {
-		return q, fmt.Errorf("Invalid path: %w", err)
+		return q, &requestError{"Invalid path", err}
 	}
 	if raw.Namespace != nil {
 		q.namespace, q.named = *raw.Namespace, true

@@ -21,6 +21,15 @@ var (
 	errUndecoded = errors.New("it is not percent-encoded as it should be")
 )
 
+// requestError is what is wrong with a request: the text of a 400, which is Namerd's.
+type requestError struct {
+	what string
+	why  error
+}
+
+func (e *requestError) Error() string { return e.what + ": " + e.why.Error() }
+func (e *requestError) Unwrap() error { return e.why }
+
 // find returns the first value of a name in a query or form. Semicolons separate parameters as ampersands do.
 func find(encoded, name string) (value string, found bool, err error) {
 	for pair := range strings.FieldsFuncSeq(encoded, func(c rune) bool { return c == '&' || c == ';' }) {
@@ -73,29 +82,29 @@ func (p parameters) get(name string) (value string, found bool, err error) {
 	return value, found, err
 }
 
-// path is the parameter path. The error's text is that of an answer.
+// path is the parameter path, or a requestError.
 func (p parameters) path() (dtab.Path, error) {
 	text, found, err := p.get("path")
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("Invalid path: %w", err)
+		return nil, &requestError{"Invalid path", err}
 	case !found:
-		return nil, fmt.Errorf("Invalid path: %w", errMissing)
+		return nil, &requestError{"Invalid path", errMissing}
 	}
 	path, err := dtab.ParsePath(text)
 	if err != nil {
-		return nil, fmt.Errorf("Invalid path: %s / %w", text, err)
+		return nil, &requestError{"Invalid path", fmt.Errorf("%s / %w", text, err)}
 	}
 	return path, nil
 }
 
-// dtab is the parameter dtab, an empty table without one. The error's text is that of an answer.
+// dtab is the parameter dtab, an empty table without one, or a requestError.
 func (p parameters) dtab() (table dtab.Dtab, text string, err error) {
 	if text, _, err = p.get("dtab"); err == nil {
 		table, err = dtab.Parse(text)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("Invalid dtab: %w", err)
+		return nil, "", &requestError{"Invalid dtab", err}
 	}
 	return table, text, nil
 }

@@ -41,6 +41,7 @@ type Dtab struct {
 
 	EmptyStops         bool          // an alternative without endpoints is used all the same
 	AlternativeTimeout time.Duration // how long one that is not known holds up the next; 0: for ever
+	SnapshotDir        string        // keeps the table over a restart; "": it is not kept
 	MaxNames           int           // that clients choose, at a time; 0: 1000
 	MaxWatches         int           // at a time; 0: 10,000
 }

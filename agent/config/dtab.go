@@ -52,6 +52,9 @@ func (l *loader) dtab() {
 		c.Namerd = &DtabNamerd{Address: d.URL(raw.Namerd.Address), TokenFile: d.Readable(raw.Namerd.TokenFile), CAFile: d.CAFile(raw.Namerd.CAFile)}
 		c.Namerd.CertFile, c.Namerd.KeyFile = d.KeyPair(raw.Namerd.CertFile, raw.Namerd.KeyFile)
 	}
+	if c.SnapshotDir = d.String(raw.SnapshotDir); c.SnapshotDir != "" && c.Static != nil {
+		d.Errorf(hclx.Place(raw.SnapshotDir), "leave it out", "a table from the configuration needs no snapshot_dir")
+	}
 	switch len(sources) {
 	case 0:
 		d.Errorf(raw.Range, dtabHint, "the dtab has no source")

@@ -63,6 +63,9 @@ type rawDtab struct {
 	// How many services are watched at a time. Names that need more are refused; a tenth is not for names that clients
 	// choose.
 	MaxWatches hclx.Attr `hcl:"max_watches,optional" type:"number" default:"10000"`
+	// A folder that keeps the table of `consul` or `namerd` for the next start, should the store not answer then. The same
+	// folder may keep what namers know. Not kept unless set.
+	SnapshotDir hclx.Attr `hcl:"snapshot_dir,optional" type:"folder"`
 	// The table lives in Consul's KV store, and is watched there.
 	Consul *rawDtabConsul `hcl:"consul,block"`
 	// The table lives in a namerd, and is watched there.
@@ -115,7 +118,8 @@ type rawInterpreter struct {
 	Mode hclx.Attr `hcl:"mode,optional" type:"string" default:"auto"`
 	// Between two polls of a name.
 	PollInterval hclx.Attr `hcl:"poll_interval,optional" type:"duration" default:"10s"`
-	// At most so many streams are open: one for each name and one for each cluster. Without TLS each is a connection.
+	// At most so many streams are open: one for each name and one for each cluster. Each is a connection, unless the
+	// namerd speaks HTTP/2.
 	MaxStreams hclx.Attr  `hcl:"max_streams,optional" type:"number" default:"1000"`
 	Range      hclx.Range `hcl:",def_range"`
 }

@@ -1,9 +1,9 @@
 package identity
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/internal/prom"
 )
 
 // metrics are shared by all Connect identities of one registry.
@@ -34,19 +34,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"service"}),
 	}
 	if reg != nil {
-		m.expiry, m.answered = registered(reg, m.expiry), registered(reg, m.answered)
-		m.errors, m.refused = registered(reg, m.errors), registered(reg, m.refused)
+		m.expiry, m.answered = prom.Registered(reg, m.expiry), prom.Registered(reg, m.answered)
+		m.errors, m.refused = prom.Registered(reg, m.errors), prom.Registered(reg, m.refused)
 	}
 	return m
-}
-
-// registered returns the collector of that name that the registry has, which may be an earlier identity's.
-func registered[C prometheus.Collector](reg prometheus.Registerer, c C) C {
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(reg.Register(c), &already) {
-		if earlier, ok := already.ExistingCollector.(C); ok {
-			return earlier
-		}
-	}
-	return c
 }

@@ -90,6 +90,7 @@ const namerdOptions = `
 
 const namerdFlags = `
   -addr URL         The namerd to talk to; -base-url is the same.
+  -config FILE      The .namerctl file to take it from.
   -token-file FILE  Send the bearer token that is in FILE.
   -ca-file FILE     CA certificates (PEM) to check namerd's certificate with.
   -cert-file FILE   Certificate (PEM) to show to namerd; with -key-file.
@@ -100,7 +101,7 @@ const namerdFlags = `
 // namerdFlagSet are the flags of every dtab command.
 type namerdFlagSet struct {
 	*flag.FlagSet
-	addr, tokenFile           string
+	addr, config, tokenFile   string
 	caFile, certFile, keyFile string
 	message                   string
 	json                      bool
@@ -110,6 +111,7 @@ func (m *meta) namerdFlags(name string) *namerdFlagSet {
 	f := &namerdFlagSet{FlagSet: m.flags(name)}
 	f.StringVar(&f.addr, "addr", "", "")
 	f.StringVar(&f.addr, "base-url", "", "") // namerctl's
+	f.StringVar(&f.config, "config", "", "")
 	f.StringVar(&f.tokenFile, "token-file", "", "")
 	f.StringVar(&f.caFile, "ca-file", os.Getenv("ARGOSY_NAMERD_CACERT"), "")
 	f.StringVar(&f.certFile, "cert-file", os.Getenv("ARGOSY_NAMERD_CLIENT_CERT"), "")
@@ -129,7 +131,7 @@ func (f *namerdFlagSet) client() (*client.Client, error) {
 	}
 	if addr == "" {
 		var err error
-		if addr, err = namerctlURL(); err != nil {
+		if addr, err = namerctlURL(f.config); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"argosy/dtab"
 	"argosy/namerd/client"
 	"argosy/namerd/store"
 )
@@ -24,10 +25,12 @@ Usage: argosy dtab edit [options] NAME
   that ends shows what has changed and replaces the table. It is refused when
   the text is no table, or when somebody else has changed the table meanwhile;
   the text is then kept in a file that is named. A text that is not changed, or
-  empty, changes nothing.` + namerdOptions + `
+  empty, changes nothing. Where agents are named it is planned first, as by
+  argosy dtab update.` + agentOptions + namerdOptions + `
 
 Options:
-` + namerdFlags + `
+
+  -force            Ask no agent.` + namerdFlags + agentFlags + `
 
 Example:
 
@@ -36,6 +39,8 @@ Example:
 
 func (c *dtabEditCommand) Run(args []string) int {
 	f := c.namerdFlags("dtab edit")
+	force := f.Bool("force", false, "")
+	agents := agentFlagsOf(f.FlagSet)
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	switch {
 	case !ok:
@@ -84,6 +89,13 @@ func (c *dtabEditCommand) Run(args []string) int {
 	if !f.json {
 		printDiff(c.out, side{label: ns + "@" + client.EncodeVersion(entry.Version)}, side{label: "edited"}, lines)
 	}
+	if !*force {
+		if code, stop := c.guarded(f, agents, ns, in.table); stop {
+			keep = true
+			fmt.Fprintf(c.errs, "argosy: your text is kept in %s\n", file)
+			return code
+		}
+	}
 	// With the version that was read, whatever has become of the line that tells it.
 	code = c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
 		err := n.Update(ctx, ns, in.table, entry.Version)
@@ -101,6 +113,14 @@ func (c *dtabEditCommand) Run(args []string) int {
 		c.wrote(f, "Updated", ns)
 	}
 	return code
+}
+
+// guarded is guard with a time of its own.
+func (m *meta) guarded(f *namerdFlagSet, agents *agentFlagSet, ns string, table dtab.Dtab) (code int, stop bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), dtabTimeout)
+	defer cancel()
+	_, code, stop = m.guard(ctx, f, agents, ns, table)
+	return code, stop
 }
 
 func (c *dtabEditCommand) wroteNothing(f *namerdFlagSet, ns string) {

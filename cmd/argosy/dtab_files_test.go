@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"argosy/internal/plan"
 )
 
 func writeFile(t *testing.T, name, text string) string {
@@ -279,8 +283,10 @@ func TestNamerctlFile(t *testing.T) {
 		}
 		t.Setenv("NAMERCTL_BASE_URL", "")
 	}
+	other := writeFile(t, "other.yaml", "base-url: "+url+"\n")
 	dir := t.TempDir()
 	t.Chdir(dir)
+	step{args: "dtab|list|-json|--config|" + other, out: "[]\n"}.check(t)
 	if err := os.WriteFile(".namerctl.yaml", []byte("\tx"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -306,4 +312,34 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not in time: %s", what)
 		}
 	}
+}
+
+// What would be lost is not stored, whichever command stores it, unless it is forced.
+func TestEditAndRollbackAskAgents(t *testing.T) {
+	withTables(t)
+	const v1 = "AAAAAAAAAAE="
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(plan.Answer{Agent: "one", Namespace: "default", Source: "namerd", Applies: true, Names: []plan.Name{
+			{Name: "/svc/redis", Verdict: plan.Lost, Connections: 3}}})
+	}))
+	defer agent.Close()
+	step{args: "dtab|create|default|-dtab|/svc => /a", out: "Created default\n"}.check(t)
+	step{args: "dtab|update|default|-dtab|/svc => /b", out: "Updated default\n"}.check(t)
+	editor(t, "echo '/svc => /c' > $1")
+	for _, command := range []string{"dtab|edit|default", "dtab|rollback|default|" + v1} {
+		code, _, errs := call(t, "", strings.Split(command+"|-agent|"+agent.URL, "|")...)
+		if code != exitLoses || !strings.Contains(errs, "/svc/redis") || !strings.Contains(errs, "not stored: something would be lost") {
+			t.Errorf("%s: exit %d\n%s", command, code, errs)
+		}
+		step{args: "dtab|get|default|-pretty=false", out: "/svc=>/b;\n"}.check(t)
+	}
+	if files := left(t); len(files) != 1 {
+		t.Errorf("edit keeps %s", files)
+	}
+	for _, command := range []string{"dtab|edit|default", "dtab|rollback|default|" + v1} {
+		if code, _, errs := call(t, "", strings.Split(command+"|-force|-agent|"+agent.URL, "|")...); code != exitOK {
+			t.Errorf("%s -force: exit %d\n%s", command, code, errs)
+		}
+	}
+	step{args: "dtab|get|default|-pretty=false", out: "/svc=>/a;\n"}.check(t)
 }

@@ -174,11 +174,13 @@ Usage: argosy dtab rollback [options] NAME VERSION
 
   Writes the table of an earlier version again, as a new version, and shows
   what that changes. VERSION is as dtab history shows it. It is refused when
-  somebody else changes the table meanwhile. Namerd 1.x keeps no history.` + namerdOptions + `
+  somebody else changes the table meanwhile. Namerd 1.x keeps no history. Where
+  agents are named it is planned first, as by argosy dtab update.` + agentOptions + namerdOptions + `
 
 Options:
 
-  -dry-run          Only show what it would change.` + namerdFlags + `
+  -dry-run          Only show what it would change.
+  -force            Ask no agent.` + namerdFlags + agentFlags + `
 
 Example:
 
@@ -189,6 +191,8 @@ Example:
 func (c *dtabRollbackCommand) Run(args []string) int {
 	f := c.namerdFlags("dtab rollback")
 	dry := f.Bool("dry-run", false, "")
+	force := f.Bool("force", false, "")
+	agents := agentFlagsOf(f.FlagSet)
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	switch {
 	case !ok:
@@ -201,7 +205,8 @@ func (c *dtabRollbackCommand) Run(args []string) int {
 	if err != nil {
 		return c.badTable(f, err)
 	}
-	return c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
+	stopped := exitOK
+	code = c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
 		target, err := findChange(ctx, n, ns, rest[1])
 		if err != nil {
 			return err
@@ -214,6 +219,12 @@ func (c *dtabRollbackCommand) Run(args []string) int {
 			return err
 		}
 		lines := diffTables(now.Dtab, target.Dtab)
+		if !*dry && !*force {
+			var stop bool
+			if _, stopped, stop = c.guard(ctx, f, agents, ns, target.Dtab); stop {
+				return nil
+			}
+		}
 		if !*dry {
 			if err := n.Rollback(ctx, ns, version, now.Version); err != nil {
 				return err
@@ -233,6 +244,7 @@ func (c *dtabRollbackCommand) Run(args []string) int {
 		}
 		return nil
 	})
+	return max(code, stopped)
 }
 
 // current is the table of now; empty, without a version, where it was deleted.

@@ -16,9 +16,12 @@ const maxNamerctl = 64 << 10
 // tomlBaseURL is the one line of TOML that matters here.
 var tomlBaseURL = regexp.MustCompile(`(?m)^\s*"?base-url"?\s*=\s*["']([^"'\n]*)["']`)
 
-// namerctlURL is the base-url in a .namerctl file of the working directory or the closest one above it, as namerctl
-// looks for it; "" where there is none.
-func namerctlURL() (string, error) {
+// namerctlURL is the base-url in a file, or if none is named in a .namerctl file of the working directory or the closest
+// one above it, as namerctl looks for it; "" where there is none.
+func namerctlURL(file string) (string, error) {
+	if file != "" {
+		return baseURLIn(file)
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", nil // then there is nothing to look through

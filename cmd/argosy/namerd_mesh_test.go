@@ -21,20 +21,21 @@ import (
 	"argosy/namerd/mesh/meshpb"
 )
 
-// meshed runs namerd with a mesh block until the test ends, and returns the addresses of its API and its mesh.
-func meshed(t *testing.T, block string) (http, mesh string, stop func()) {
+// meshed runs namerd with a mesh block until the test ends, and returns the addresses of its API and its mesh, and its log.
+func meshed(t *testing.T, block string) (http, mesh string, log *syncBuffer, stop func()) {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "namerd.hcl")
 	write(t, config, `
 http { address = "127.0.0.1:0" }
+log { level = "debug" }
 store "memory" { namespaces = { default = "/svc => /#/static" } }
 namer "static" { services = { redis = ["127.0.0.1:6379", "127.0.0.1:6380"] } }
 `+block)
-	var log syncBuffer
+	log = new(syncBuffer)
 	ended := make(chan int, 1)
-	go func() { ended <- run([]string{"namerd", "-config", config}, strings.NewReader(""), &log, &log) }()
-	http = logged(t, &log, `serving dtabs: address=(\S+:\d+)`)[1]
-	mesh = logged(t, &log, `serving Linkerd's mesh interface: address=(\S+:\d+)`)[1]
+	go func() { ended <- run([]string{"namerd", "-config", config}, strings.NewReader(""), log, log) }()
+	http = logged(t, log, `serving dtabs: address=(\S+:\d+)`)[1]
+	mesh = logged(t, log, `serving Linkerd's mesh interface: address=(\S+:\d+)`)[1]
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -47,7 +48,7 @@ namer "static" { services = { redis = ["127.0.0.1:6379", "127.0.0.1:6380"] } }
 		}
 	}
 	t.Cleanup(stop)
-	return http, mesh, stop
+	return http, mesh, log, stop
 }
 
 func elems(all ...string) *meshpb.Path {
@@ -70,7 +71,7 @@ func dialMesh(t *testing.T, address string, creds credentials.TransportCredentia
 
 // What is written through the API reaches Linkerd's streams, and a namerd that is stopped ends them.
 func TestNamerdServesLinkerd(t *testing.T) {
-	http, mesh, stop := meshed(t, `mesh { address = "127.0.0.1:0" }`)
+	http, mesh, _, stop := meshed(t, `mesh { address = "127.0.0.1:0" }`)
 	conn := dialMesh(t, mesh, insecure.NewCredentials())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -116,7 +117,7 @@ func TestNamerdServesLinkerdOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, mesh, _ := meshed(t, `
+	_, mesh, log, _ := meshed(t, `
 mesh {
   address = "127.0.0.1:0"
   tls {
@@ -143,6 +144,7 @@ mesh {
 			t.Errorf("with %q: %v", test.cert, err)
 		}
 	}
+	logged(t, log, `mesh: TLS handshake failed: peer=127.0.0.1:\d+ error=.*certificate`)
 }
 
 func TestNamerdNeedsItsPorts(t *testing.T) {

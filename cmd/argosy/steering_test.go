@@ -409,7 +409,6 @@ argosy: not stored: something would be lost; -force stores it all the same
 
 func TestDtabShift(t *testing.T) {
 	f := startFleet(t)
-	before := f.table(t)
 	f.load(t)
 	code, out, errs := call(t, "", "dtab", "shift", "/svc/redis", "--to", "/svc/redis2", "--over", "600ms", "--steps", "2", "-check", "50ms")
 	at := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d `)
@@ -423,7 +422,7 @@ func TestDtabShift(t *testing.T) {
 		t.Errorf("the table is %s", got)
 	}
 	// Back again, to what is dead: it comes back by itself.
-	before = f.table(t)
+	before := f.table(t)
 	code, out, errs = call(t, "", "dtab", "shift", "/svc/redis", "--to", "/svc/dead", "--over", "1m", "--steps", "2", "-check", "20ms", "-json")
 	if code != 1 || !strings.Contains(errs, "attempts to connect /#/static/dead have failed, more than 5%; the table is what it was before") ||
 		!strings.Contains(out, `"event":"rollback"`) || f.table(t) != before {
@@ -461,7 +460,7 @@ func TestDtabShift(t *testing.T) {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		code, _, errs := call(t, "", "dtab", "shift", "/svc/redis", "--to", "/svc/redis1")
+		code, _, errs := call(t, "", "dtab", "shift", "/svc/redis", "--to", "/svc/redis1", "--over", "100ms")
 		if code == 1 && strings.Contains(errs, "not begun: with 10% on /svc/redis1 agents would send it 100%") {
 			break
 		}

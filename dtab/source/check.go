@@ -36,7 +36,7 @@ type Options struct {
 
 // Check finds what is likely not meant in a table, in the order of its text.
 func (f *File) Check(o Options) []Finding {
-	c := &checker{File: f, options: o}
+	c := &checker{File: f, options: o, index: newIndex(f.Table)}
 	c.weights()
 	c.duplicates()
 	c.leaves()
@@ -48,6 +48,7 @@ func (f *File) Check(o Options) []Finding {
 type checker struct {
 	*File
 	options Options
+	index   *index
 	found   []Finding
 }
 
@@ -126,34 +127,29 @@ func (c *checker) number(t token) {
 // duplicates finds entries that have no effect, or another one than it seems, because of later ones.
 func (c *checker) duplicates() {
 	for i, e := range c.Table {
-		for j := i + 1; j < len(c.Table); j++ {
-			later := c.Table[j]
-			switch {
-			case e.Equal(later):
-				c.add(i, RuleDuplicate, false, "leave it out", "the same entry is at %s again", c.at(j))
-			case covers(later.Prefix, e.Prefix) && decided(later.Dst):
-				c.add(i, RuleShadowed, false, "leave it out, or move it behind "+c.at(j),
-					"no name ever comes to this entry: %s at %s is tried first, and always has an answer", later.Prefix, c.at(j))
-			case later.Prefix.Equal(e.Prefix):
-				c.add(i, RuleDuplicate, true, fmt.Sprintf("where that is meant, %s => ... | %s says so", e.Prefix, dtab.TreeString(e.Dst)),
-					"%s is there again at %s, so that this one is only used where that one comes to nothing", e.Prefix, c.at(j))
-			default:
-				continue
+		for _, j := range c.index.covering(e.Prefix) {
+			if j > i && c.duplicate(i, j) {
+				break
 			}
-			break
 		}
 	}
 }
 
-// covers reports whether every name that q matches is matched by p.
-func covers(p, q dtab.Prefix) bool {
-	if len(p) > len(q) {
+// duplicate looks at an entry and a later one that matches all names that it matches. It reports whether there was
+// something to tell.
+func (c *checker) duplicate(i, j int) bool {
+	e, later := c.Table[i], c.Table[j]
+	switch {
+	case e.Equal(later):
+		c.add(i, RuleDuplicate, false, "leave it out", "the same entry is at %s again", c.at(j))
+	case decided(later.Dst):
+		c.add(i, RuleShadowed, false, "leave it out, or move it behind "+c.at(j),
+			"no name ever comes to this entry: %s at %s is tried first, and always has an answer", later.Prefix, c.at(j))
+	case later.Prefix.Equal(e.Prefix):
+		c.add(i, RuleDuplicate, true, fmt.Sprintf("where that is meant, %s => ... | %s says so", e.Prefix, dtab.TreeString(e.Dst)),
+			"%s is there again at %s, so that this one is only used where that one comes to nothing", e.Prefix, c.at(j))
+	default:
 		return false
-	}
-	for i, e := range p {
-		if !e.Wild && (q[i].Wild || e.Label != q[i].Label) {
-			return false
-		}
 	}
 	return true
 }
@@ -184,7 +180,7 @@ func (c *checker) leaves() {
 }
 
 func (c *checker) leaf(entry int, leaf dtab.Path) {
-	if slices.ContainsFunc(c.Table, func(e dtab.Dentry) bool { return mayMatch(e.Prefix, leaf) }) {
+	if c.index.mayMatch(leaf) {
 		return
 	}
 	namers := len(leaf) > 0 && leaf[0] == "#"
@@ -201,14 +197,4 @@ func (c *checker) leaf(entry int, leaf dtab.Path) {
 	default:
 		c.add(entry, RuleDeadEnd, true, "", "%s is nothing: no entry matches it, and it is no namer's", leaf)
 	}
-}
-
-// mayMatch reports whether a prefix matches a name that starts with path.
-func mayMatch(p dtab.Prefix, path dtab.Path) bool {
-	for i := range min(len(p), len(path)) {
-		if !p[i].Wild && p[i].Label != path[i] {
-			return false
-		}
-	}
-	return true
 }

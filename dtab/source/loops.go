@@ -72,10 +72,8 @@ func (s *search) from(name dtab.Path) bool {
 		return true
 	}
 	looped := false
-	for i, e := range slices.Backward(s.Table) {
-		if !e.Prefix.Matches(name) {
-			continue
-		}
+	for _, i := range slices.Backward(s.index.matching(name)) {
+		e := s.Table[i]
 		s.chain = append(s.chain, step{key, i})
 		dtab.Map(e.Dst, func(leaf dtab.Path) struct{} {
 			looped = looped || s.from(leaf.Concat(name[len(e.Prefix):])) // one is enough: there are many ways to it

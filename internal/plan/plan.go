@@ -30,7 +30,7 @@ func Verdicts() []Verdict { return []Verdict{Lost, Unknown, Moves, Shares, Gaine
 type Answer struct {
 	Agent     string `json:"agent"` // its name
 	Namespace string `json:"namespace,omitempty"`
-	Source    string `json:"source"`        // of its table: consul, namerd or static
+	Source    string `json:"source"`        // of its table: consul, namerd or static; interpreter where a namerd binds its names
 	Applies   bool   `json:"applies"`       // the proposal is for the table that this agent uses
 	Why       string `json:"why,omitempty"` // why not
 	Names     []Name `json:"names"`         // empty unless it applies

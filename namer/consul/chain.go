@@ -12,6 +12,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/blockq"
+	"argosy/internal/snapshot"
 	"argosy/internal/watch"
 )
 
@@ -74,7 +75,7 @@ type compiler struct {
 	logger     hclog.Logger
 
 	mu      sync.Mutex
-	saved   *saved
+	saved   *snapshot.File
 	failing bool
 	over    bool
 }
@@ -119,9 +120,7 @@ func (c *compiler) follow(ctx context.Context, r request, query blockq.Query[*pl
 	late := time.AfterFunc(patience, c.late)
 	defer late.Stop()
 	defer c.end()
-	o := c.namer.query
-	o.Turn = m.turn
-	blockq.Run(ctx, o, func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
+	blockq.Run(ctx, c.namer.loop(m), func(q *api.QueryOptions) (*plan, *api.QueryMeta, error) {
 		c.namer.prepare(q, r.datacenter)
 		return query(q)
 	}, func(p *plan, _ *api.QueryMeta, err error) {
@@ -139,8 +138,8 @@ func (c *compiler) take(p plan) (changed bool) {
 	defer c.mu.Unlock()
 	c.failing = false
 	changed = c.cell.Set(p)
-	c.saved.keep(recordPlan(p))
-	c.saved.flush()
+	c.saved.Keep(recordPlan(p))
+	c.saved.Flush()
 	return changed
 }
 
@@ -172,7 +171,7 @@ func (c *compiler) late() {
 // recall takes up the plan from before a restart.
 func (c *compiler) recall() {
 	var was []recordedTarget
-	if at, ok := c.saved.load(&was); ok {
+	if at, ok := c.saved.Load(&was); ok {
 		c.logger.Warn("consul has not answered yet: using the snapshot of the service-resolver", "age", time.Since(at).Round(time.Second))
 		c.cell.Set(c.planOf(was))
 	}
@@ -182,7 +181,7 @@ func (c *compiler) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
-	c.saved.finish()
+	c.saved.Finish()
 }
 
 // compile makes a plan of a chain.

@@ -54,6 +54,17 @@ func New(client *api.Client, o Options, logger hclog.Logger, reg prometheus.Regi
 	return n
 }
 
+// loop is how a member asks.
+func (n *Namer) loop(m *member) blockq.Options {
+	o := n.query
+	o.Turn = m.turn
+	if o.Backoff != nil {
+		own := *o.Backoff // each loop has its own
+		o.Backoff = &own
+	}
+	return o
+}
+
 // Split takes the datacenter, the tag if names have one, and the service as the key.
 func (n *Namer) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
 	size := n.size(name)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"argosy/internal/snapshot"
 	"argosy/namer"
 )
 
@@ -21,7 +22,7 @@ type follower struct {
 	set     func(namer.Addr) (changed bool)
 	logger  hclog.Logger
 	metrics *followed
-	saved   *saved // nil: no snapshot
+	saved   *snapshot.File // nil: no snapshot
 
 	mu    sync.Mutex
 	over  bool
@@ -60,7 +61,7 @@ func (w *follower) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.over = true
-	w.saved.finish()
+	w.saved.Finish()
 	if w.timer != nil {
 		w.timer.Stop()
 	}
@@ -80,7 +81,7 @@ func (w *follower) take(a answer) (changed bool) {
 	}
 	w.heard, w.patient = true, time.Time{}
 	changed = w.publish()
-	w.saved.flush() // nobody waits for a disk
+	w.saved.Flush() // nobody waits for a disk
 	w.arm()
 	return changed
 }
@@ -91,8 +92,12 @@ func (w *follower) answer(a answer) {
 		w.logger.Info("consul answers again")
 	}
 	w.aged = a.cached
+	now := w.namer.instances(w.request, a.entries, w.logger)
+	if !w.heard && len(now) == 0 && len(a.entries) > 0 {
+		w.recall("no instance passes its checks") // for as long as if they had failed while we were looking
+	}
 	before, held := w.fresh, len(w.fresh) == 0 && len(w.kept) > 0
-	w.fresh = w.namer.instances(w.request, a.entries, w.logger)
+	w.fresh = now
 	w.metrics.answered(a)
 	for _, e := range w.fresh {
 		delete(w.kept, e.Addr)
@@ -124,18 +129,17 @@ func (w *follower) answer(a answer) {
 	default:
 		clear(w.kept)
 	}
-	now := time.Now()
 	for addr, k := range w.kept {
 		if k.until.IsZero() {
-			k.until = now.Add(k.hold)
+			k.until = time.Now().Add(k.hold)
 			w.kept[addr] = k
 		}
 	}
 	if len(w.fresh)+len(w.kept) == 0 {
 		w.doubted = false
-		w.saved.drop()
+		w.saved.Drop()
 	} else if len(w.fresh) > 0 {
-		w.saved.keep(record(w.fresh))
+		w.saved.Keep(record(w.fresh))
 	}
 }
 
@@ -169,21 +173,21 @@ func (w *follower) trouble(err error) {
 		w.kept[addr] = k
 	}
 	if !w.heard {
-		w.recall()
+		w.recall("consul cannot be asked")
 	}
 	w.logger.Warn("consul cannot be asked: what is known stays in use", "known", len(w.fresh)+len(w.kept), "error", err)
 }
 
 // recall takes up what was known before a restart.
-func (w *follower) recall() {
+func (w *follower) recall(why string) {
 	var was []recorded
-	at, ok := w.saved.load(&was)
+	at, ok := w.saved.Load(&was)
 	if !ok {
 		return
 	}
 	w.fresh, w.doubted = instancesOf(was), true
 	w.metrics.recalled(at)
-	w.logger.Warn("consul has not answered yet: using the snapshot", "instances", len(w.fresh), "age", time.Since(at).Round(time.Second))
+	w.logger.Warn("using the snapshot: "+why, "instances", len(w.fresh), "age", time.Since(at).Round(time.Second))
 }
 
 // tick does what is due.
@@ -196,7 +200,7 @@ func (w *follower) tick() {
 	now := time.Now()
 	if !w.patient.IsZero() && !now.Before(w.patient) {
 		w.patient = time.Time{}
-		if w.recall(); len(w.fresh) == 0 {
+		if w.recall("consul has not answered yet"); len(w.fresh) == 0 {
 			return // nothing is known still
 		}
 		w.heard = true
@@ -221,7 +225,7 @@ func (w *follower) tick() {
 		w.doubted = false
 	}
 	w.publish()
-	w.saved.flush()
+	w.saved.Flush()
 	w.arm()
 }
 
@@ -242,7 +246,7 @@ func (w *follower) arm() {
 		}
 	}
 	sooner(w.patient)
-	sooner(w.saved.due())
+	sooner(w.saved.Due())
 	for _, k := range w.kept {
 		sooner(k.until)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type scripted struct {
 	mu     sync.Mutex
 	asked  atomic.Int64
 	client *Namer
+	said   []string // all answers, in their order
 }
 
 // good is one instance of web at that port.
@@ -54,9 +56,8 @@ func script(t *testing.T, o Options, say http.HandlerFunc) *scripted {
 	}
 	s.client = New(client, o, hclog.NewNullLogger(), nil)
 	s.client.query = blockq.Options{
-		Timeout: 300 * time.Millisecond, Rate: 1000, Backoff: backoff.New(time.Millisecond, 5*time.Millisecond),
+		Timeout: 10 * time.Second, Rate: 1000, Backoff: backoff.New(time.Millisecond, 5*time.Millisecond),
 	}
-	s.client.options.Seats.short = 100 * time.Millisecond
 	return s
 }
 
@@ -98,24 +99,51 @@ func says(code int, body string) http.HandlerFunc {
 // watch follows web, and returns what stands last.
 func (s *scripted) watch(t *testing.T) (last func() string) {
 	t.Helper()
-	var said atomic.Value
-	said.Store("pending")
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		s.client.Watch(ctx, dtab.Path{"#", "c"}, dtab.Path{"dc1", "web"}, func(a namer.Answer) { said.Store(show(a)) })
+		s.client.Watch(ctx, dtab.Path{"#", "c"}, dtab.Path{"dc1", "web"}, func(a namer.Answer) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.said = append(s.said, show(a))
+		})
 	})
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	return func() string { return said.Load().(string) }
+	return func() string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.said) == 0 {
+			return "pending"
+		}
+		return s.said[len(s.said)-1]
+	}
+}
+
+// neverNothing sees that the name has always stood for something.
+func (s *scripted) neverNothing(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.said, "~") {
+		t.Errorf("said %q", s.said)
+	}
 }
 
 func wantSoon(t *testing.T, last func() string, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); last() != want; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("got %q, want %q", last(), want)
+	if !waitFor(func() bool { return last() == want }) {
+		t.Fatalf("got %q, want %q", last(), want)
+	}
+}
+
+// waitFor returns when ok is true, or after a long time.
+func waitFor(ok func() bool) bool {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if ok() {
+			return true
 		}
 	}
+	return false
 }
 
 // Whatever comes instead of an answer, the last good set stays, and a good answer is taken up again.
@@ -153,6 +181,9 @@ func TestGarbageKeepsTheLastGoodSet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := script(t, Options{}, answers(good(1), 5))
+			if strings.HasPrefix(name, "hangs") {
+				s.client.options.Seats.short, s.client.query.Timeout = 100*time.Millisecond, 300*time.Millisecond
+			}
 			last := s.watch(t)
 			wantSoon(t, last, one)
 			s.change(garbage)
@@ -182,9 +213,11 @@ func TestIndexGoesBackwards(t *testing.T) {
 		}
 		answers(good(1), 3)(w, r)
 	})
-	time.Sleep(100 * time.Millisecond)
-	if last() != "10.0.0.1:1" || lied.Load() == 0 {
-		t.Errorf("got %q after %d lies", last(), lied.Load())
+	waitFor(func() bool { return lied.Load() > 0 })
+	time.Sleep(50 * time.Millisecond)
+	s.neverNothing(t)
+	if lied.Load() == 0 {
+		t.Error("there was no lie")
 	}
 	s.change(answers(good(2), 4))
 	wantSoon(t, last, "10.0.0.1:2")
@@ -205,12 +238,37 @@ func TestEmptyIsMadeSureOf(t *testing.T) {
 		plain.Add(1)
 		answers(good(1), 7)(w, r)
 	})
-	time.Sleep(100 * time.Millisecond)
-	if last() != "10.0.0.1:1" || plain.Load() == 0 {
-		t.Errorf("got %q, asked plainly %d times", last(), plain.Load())
+	waitFor(func() bool { return plain.Load() > 0 })
+	time.Sleep(50 * time.Millisecond)
+	s.neverNothing(t)
+	if plain.Load() == 0 {
+		t.Error("it was not asked again")
 	}
 	s.change(answers("[]", 9))
 	wantSoon(t, last, "~")
+}
+
+// An answer from the Consul agent's cache is stale while the agent cannot ask its servers.
+func TestAgeOfCachedAnswers(t *testing.T) {
+	t.Parallel()
+	aged := func(age string, index int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if !r.URL.Query().Has("cached") {
+				t.Errorf("asked %s", r.URL)
+			}
+			for k, v := range map[string]string{"X-Cache": "HIT", "Age": age, "X-Consul-Lastcontact": "0"} {
+				w.Header().Set(k, v)
+			}
+			answers(good(1), index)(w, r)
+		}
+	}
+	s := script(t, Options{Cached: true}, aged("0", 5))
+	last := s.watch(t)
+	wantSoon(t, last, "10.0.0.1:1")
+	s.change(aged("7", 6))
+	wantSoon(t, last, "10.0.0.1:1 stale")
+	s.change(aged("0", 7))
+	wantSoon(t, last, "10.0.0.1:1")
 }
 
 // Names that differ in letter case have one watch, and ids as they are written.
@@ -226,9 +284,7 @@ func TestNamesShareAWatch(t *testing.T) {
 		})
 	}
 	count := func() (n int) { ids.Range(func(_, _ any) bool { n++; return true }); return n }
-	for deadline := time.Now().Add(10 * time.Second); count() < 3 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(func() bool { return count() == 3 })
 	time.Sleep(50 * time.Millisecond)
 	if n := s.asked.Load(); count() != 3 || n > 2 {
 		t.Errorf("%d ids, %d requests", count(), n)

@@ -122,7 +122,14 @@ func many(t *testing.T, c *consultest.Consul, client *api.Client, seats *Seats, 
 	o.Seats = seats
 	n := New(client, o, hclog.NewNullLogger(), nil)
 	in := namer.NewInterpreter(namer.Options{Mounts: []namer.Mount{{Prefix: dtab.Path{"#", "c"}, Namer: n}}})
-	defer in.Close()
+	defer func() {
+		in.Close()
+		seats.mu.Lock()
+		defer seats.mu.Unlock()
+		if len(seats.members) != 0 || len(seats.callers) != 0 || len(seats.sites) != 0 || seats.taken != 0 {
+			t.Errorf("what goes on when nothing is followed: %d members, %d callers, %d seats", len(seats.members), len(seats.callers), seats.taken)
+		}
+	}()
 	start := time.Now()
 	var known atomic.Int64
 	ports := make([]atomic.Int64, count)

@@ -3,6 +3,8 @@ package consul
 import (
 	"time"
 
+	"argosy/internal/snapshot"
+
 	"github.com/hashicorp/consul/api"
 )
 
@@ -70,7 +72,7 @@ type Options struct {
 	MaxStale time.Duration
 
 	// Snapshots keeps sets over a restart; nil: they are not kept.
-	Snapshots *Snapshots
+	Snapshots *snapshot.Folder
 	// Seats bounds the requests that wait at Consul, for all namers that have it; nil: the namer has its own.
 	Seats *Seats
 }

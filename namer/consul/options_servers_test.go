@@ -17,6 +17,7 @@ import (
 	"argosy/internal/consulclient"
 	"argosy/internal/consultest"
 	"argosy/internal/settings"
+	"argosy/internal/snapshot"
 )
 
 func TestRealSelection(t *testing.T) {
@@ -182,7 +183,7 @@ func TestRealSnapshot(t *testing.T) {
 	o := usual
 	o.Resolver = true
 	dir := t.TempDir()
-	if o.Snapshots, err = OpenSnapshots(dir+"/s", c.URL(), hclog.NewNullLogger()); err != nil {
+	if o.Snapshots, err = snapshot.Open(dir+"/s", c.URL(), hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	one := service("web", "web1", 1)

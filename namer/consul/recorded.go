@@ -8,13 +8,14 @@ import (
 	"net"
 
 	"argosy/dtab"
+	"argosy/internal/snapshot"
 	"argosy/namer"
 )
 
 // saved is the snapshot of what is asked, under the options that have a say in what is made of the answer.
-func (n *Namer) saved(what string, r request) *saved {
+func (n *Namer) saved(what string, r request) *snapshot.File {
 	o := n.options
-	return o.Snapshots.of(fmt.Sprintf("%s datacenter=%q service=%q tags=%q filter=%q connect=%v passing=%v health=%v%q "+
+	return o.Snapshots.File(fmt.Sprintf("%s datacenter=%q service=%q tags=%q filter=%q connect=%v passing=%v health=%v%q "+
 		"prefer_service=%v tagged=%q weights=%v metadata=%v authority=%q", what, r.datacenter, r.service, r.tags,
 		r.filter, r.connect, r.passing, o.UseHealth, o.Statuses, o.PreferService, o.TaggedAddress, o.Weights, o.Metadata,
 		o.Authority))

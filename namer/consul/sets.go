@@ -80,10 +80,8 @@ func (n *Namer) open(ctx context.Context, r request, cell *watch.Cell[namer.Addr
 	m := n.options.Seats.join(r.datacenter, r.service)
 	defer m.leave()
 
-	o := n.query
-	o.Turn = m.turn
 	seen := false // the service has had instances
-	blockq.Run(ctx, o, func(q *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error) {
+	blockq.Run(ctx, n.loop(m), func(q *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error) {
 		entries, meta, err := n.ask(r, q)
 		if err == nil && len(entries) == 0 && seen && q.WaitIndex > 0 {
 			// All gone at once: rare enough, and grave enough, to make sure with a request that does not block.

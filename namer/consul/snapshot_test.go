@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"argosy/internal/snapshot"
+
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 )
@@ -18,7 +20,7 @@ import (
 func remembering(t *testing.T, dir string) (Options, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	s, err := OpenSnapshots(dir, "consul-1", hclog.New(&hclog.LoggerOptions{Output: &log}))
+	s, err := snapshot.Open(dir, "consul-1", hclog.New(&hclog.LoggerOptions{Output: &log}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +80,23 @@ func TestSnapshotOutlivesARestart(t *testing.T) {
 		}
 		time.Sleep(patience)
 		synctest.Wait()
-		if last() != all+" stale" && last() != "10.0.0.1:2 stale" {
+		if last() != "10.0.0.1:2 stale" {
 			t.Errorf("when consul hangs: %q", last())
 		}
 		silent.take(list(inst("c", "", 3, "passing")))
 		if last() != "10.0.0.1:3" {
 			t.Errorf("when it answers: %q", last())
+		}
+
+		failing, last := following(t, o)
+		failing.take(list(inst("b", "", 2, "critical"), inst("c", "", 3, "critical")))
+		if last() != "10.0.0.1:3 stale" {
+			t.Errorf("when all fail at first: %q", last())
+		}
+		time.Sleep(16 * time.Second)
+		synctest.Wait()
+		if last() != "~" {
+			t.Errorf("when they do so for long: %q", last())
 		}
 
 		// Other options and other services have files of their own.
@@ -118,7 +131,7 @@ func TestSnapshotsThatAreNotUsed(t *testing.T) {
 		"not a list":     put(func(b []byte) []byte { return bytes.Replace(b, []byte(`"content":[`), []byte(`"content":7,"x":[`), 1) }),
 		"too old":        put(func(b []byte) []byte { return bytes.Replace(b, []byte(`"at":"20`), []byte(`"at":"19`), 1) }),
 		"of tomorrow":    put(func(b []byte) []byte { return bytes.Replace(b, []byte(`"at":"20`), []byte(`"at":"21`), 1) }),
-		"huge":           put(func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), longestSnapshot)...) }),
+		"huge":           put(func(b []byte) []byte { return append(b, bytes.Repeat([]byte(" "), 1<<20)...) }),
 		"a symlink":      func(t *testing.T, path string, _ []byte) { must(t, os.Remove(path), os.Symlink("/dev/zero", path)) },
 		"a folder":       func(t *testing.T, path string, _ []byte) { must(t, os.Remove(path), os.Mkdir(path, 0o700)) },
 		"nothing at all": func(t *testing.T, path string, _ []byte) { must(t, os.Remove(path)) },
@@ -176,7 +189,7 @@ func TestSnapshotWritesAreBounded(t *testing.T) {
 		if writes > 3 {
 			t.Errorf("%d writes", writes)
 		}
-		time.Sleep(snapshotEvery)
+		time.Sleep(snapshot.Every)
 		synctest.Wait()
 		again, last := following(t, o)
 		again.take(errDown)
@@ -189,11 +202,11 @@ func TestSnapshotWritesAreBounded(t *testing.T) {
 func TestSnapshotFolder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	old, other := filepath.Join(dir, "x"+snapshotSuffix), filepath.Join(dir, "notes.txt")
+	old, other := filepath.Join(dir, "x"+snapshot.Suffix), filepath.Join(dir, "notes.txt")
 	for _, path := range []string{old, other} {
 		must(t, os.WriteFile(path, nil, 0o600), os.Chtimes(path, time.Time{}, time.Now().Add(-30*24*time.Hour)))
 	}
-	if _, err := OpenSnapshots(dir, "", hclog.NewNullLogger()); err != nil {
+	if _, err := snapshot.Open(dir, "", hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(old); err == nil {

@@ -10,29 +10,13 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"argosy/internal/hclx"
 	"argosy/internal/settings"
 	"argosy/namer/consul"
 )
 
-// read loads namer blocks from text.
-func read(t *testing.T, text string) ([]Namer, error) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "x.hcl")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var raw struct {
-		Namers []Block `hcl:"namer,block"`
-	}
-	d := hclx.Decode([]string{path}, &raw)
-	namers := Load(d, raw.Namers)
-	return namers, d.Err()
-}
-
 func TestConsulKeys(t *testing.T) {
 	t.Parallel()
-	got, err := read(t, `
+	got, err := load(t, `
 namer "io.l5d.consul" {
   tags                   = ["a", "b"]
   filter                 = "Service.Meta.version == v2"
@@ -75,7 +59,7 @@ namer "io.l5d.consul" {
 		t.Errorf("got  %+v\nwant %+v", got[0].Consul, want)
 	}
 	for text, mode := range map[string]consul.Connect{"true": consul.ConnectAlways, "false": consul.ConnectNever, `"true"`: consul.ConnectAlways} {
-		if got, err := read(t, `namer "io.l5d.consul" { connect = `+text+` }`); err != nil || got[0].Consul.Connect != mode {
+		if got, err := load(t, `namer "io.l5d.consul" { connect = `+text+` }`); err != nil || got[0].Consul.Connect != mode {
 			t.Errorf("connect = %s is %v, %v", text, got[0].Consul.Connect, err)
 		}
 	}
@@ -105,7 +89,7 @@ func TestConsulMistakes(t *testing.T) {
 		"consul {\n addres = \"x\"\n}":                               `addres`,
 		"consul {\n token = \"x\"\n token_file = \"/nonexistent\"\n}": `token and token_file are both set`,
 	} {
-		_, err := read(t, "namer \"io.l5d.consul\" {\n"+text+"\n}")
+		_, err := load(t, "namer \"io.l5d.consul\" {\n"+text+"\n}")
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
 		}

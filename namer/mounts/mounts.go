@@ -11,6 +11,7 @@ import (
 
 	"argosy/internal/consulclient"
 	"argosy/internal/settings"
+	"argosy/internal/snapshot"
 	"argosy/namer"
 	"argosy/namer/consul"
 	"argosy/namer/fs"
@@ -71,7 +72,7 @@ func (o *opener) consul(c *Consul, logger hclog.Logger) (namer.Namer, error) {
 	options := c.Options
 	options.Seats = seats
 	if c.SnapshotDir != "" {
-		if options.Snapshots, err = consul.OpenSnapshots(c.SnapshotDir, at.Address+" "+at.Datacenter, logger); err != nil {
+		if options.Snapshots, err = snapshot.Open(c.SnapshotDir, at.Address+" "+at.Datacenter, logger); err != nil {
 			return nil, err
 		}
 	}

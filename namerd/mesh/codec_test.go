@@ -22,7 +22,7 @@ func TestCodec(t *testing.T) {
 	l := dialLinkerd(t, r.address)
 	is := func(method string, request proto.Message, s *shape, show func(message) (string, error), want string) {
 		t.Helper()
-		c := l.send("Codec/"+method, wire(t, request))
+		c := l.send("Codec/"+method, encoded(t, request))
 		linkerdReads(t, c.message(), s, show, want)
 		if code, text := c.status(); code != "0" {
 			t.Errorf("status %s %s", code, text)

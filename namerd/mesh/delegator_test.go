@@ -17,7 +17,7 @@ func TestTables(t *testing.T) {
 	r := newRig(t, `/svc => /#/m; /*/x\x2fy/\x2a => 0*/a & 0.125*/b | ! | ~ | $; / => (/a | /b) & /c`)
 	l := dialLinkerd(t, r.address)
 	const want = `0000000000000001 /svc=>/#/m;/*/\x78\x2f\x79/\x2a=>((0*/a & 0.125*/b) | ! | ~ | $);/=>(1*(/a | /b) & 1*/c)`
-	body := wire(t, &meshpb.DtabReq{Root: path("/default")})
+	body := encoded(t, &meshpb.DtabReq{Root: path("/default")})
 	get := l.send("Delegator/GetDtab", body)
 	isTable(t, get.message(), want)
 	if code, text := get.status(); code != "0" {
@@ -92,7 +92,7 @@ func TestStoreInTrouble(t *testing.T) {
 	r := newRigOn(t, b, defaultLimits())
 	c := meshpb.NewDelegatorClient(r.connect(t))
 	l := dialLinkerd(t, r.address)
-	stream := l.send("Delegator/StreamDtab", wire(t, &meshpb.DtabReq{Root: path("/default")}))
+	stream := l.send("Delegator/StreamDtab", encoded(t, &meshpb.DtabReq{Root: path("/default")}))
 	b.observe <- store.Observation{Err: errors.New("connection refused")}
 	_, err := c.GetDtab(t.Context(), &meshpb.DtabReq{Root: path("/default")})
 	if s := status.Convert(err); s.Code() != codes.Internal || s.Message() != "connection refused" {
@@ -144,7 +144,7 @@ func TestDelegations(t *testing.T) {
 		{"/default", "/bad", "", `/bad` + no + `(/$/x{/bad=>(/$/x | /#/m/a)} "BoundDelegateTree Exception: Unknown namer: x for path: /$/x" | ` +
 			`/#/m/a{/bad=>(/$/x | /#/m/a)} /#/m/a)`},
 	} {
-		body := wire(t, delegateReq(t, test.root, test.tree, test.local))
+		body := encoded(t, delegateReq(t, test.root, test.tree, test.local))
 		for _, method := range []string{"Delegator/GetDelegateTree", "Delegator/StreamDelegateTree"} {
 			c := l.send(method, body)
 			isDelegateTree(t, c.message(), test.want)
@@ -190,11 +190,11 @@ func TestDelegationErrors(t *testing.T) {
 // What is not known in time is shown so; the rest of the delegation is there.
 func TestDelegationOfWhatIsNotKnown(t *testing.T) {
 	limits := defaultLimits()
-	limits.delegate = 100 * time.Millisecond
+	limits.delegate = time.Second
 	r := newLimitedRig(t, "/x => /#/m/silent | /#/m/a", limits)
 	r.namer.SetEndpoints("a")
 	l := dialLinkerd(t, r.address)
-	c := l.send("Delegator/GetDelegateTree", wire(t, delegateReq(t, "/default", "/x", "")))
+	c := l.send("Delegator/GetDelegateTree", encoded(t, delegateReq(t, "/default", "/x", "")))
 	const entry = `{/x=>(/#/m/silent | /#/m/a)} `
 	isDelegateTree(t, c.message(), `/x{/\x2f=>~} (/#/m/silent`+entry+`"BoundDelegateTree Exception: it is not known yet" | /#/m/a`+entry+`/#/m/a)`)
 }

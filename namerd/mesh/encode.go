@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"cmp"
+
 	"google.golang.org/protobuf/proto"
 
 	"argosy/dtab"
@@ -130,7 +132,7 @@ func delegateTree(x *namer.Explanation, s namer.Step) *meshpb.BoundDelegateTree 
 	case namer.StepException:
 		t.Node = exception(s.Err)
 	case namer.StepWaiting: // there is no word for it
-		t.Node = exception(errNotKnown)
+		t.Node = exception(cmp.Or(s.Err, errNotKnown))
 	default:
 		t.Node = &meshpb.BoundDelegateTree_Neg_{Neg: &meshpb.BoundDelegateTree_Neg{}}
 	}

@@ -55,7 +55,7 @@ func TestBoundTrees(t *testing.T) {
 		{"/missing", "/svc/a", "/svc => /#/m", "/#/m/a"},
 		{`/default`, `/svc/a/\x00\xff\x2f`, "", `/#/m/a+/\x00\xff\x2f`},
 	} {
-		body := wire(t, bindReq(t, test.root, test.name, test.local))
+		body := encoded(t, bindReq(t, test.root, test.name, test.local))
 		get := l.send("Interpreter/GetBoundTree", body)
 		isBoundTree(t, get.message(), test.want)
 		if code, text := get.status(); code != "0" {
@@ -149,7 +149,7 @@ func TestBoundTreeIsFollowed(t *testing.T) {
 	r.namer.SetEndpoints("a", "127.0.0.1:1")
 	r.namer.SetEndpoints("b", "127.0.0.1:2")
 	l := dialLinkerd(t, r.address)
-	stream := l.send("Interpreter/StreamBoundTree", wire(t, bindReq(t, "/default", "/svc/a", "")))
+	stream := l.send("Interpreter/StreamBoundTree", encoded(t, bindReq(t, "/default", "/svc/a", "")))
 	isBoundTree(t, stream.message(), "/#/m/a")
 
 	r.namer.SetEndpoints("a", "127.0.0.1:3")     // addresses are not in it
@@ -186,10 +186,10 @@ func TestBoundTreeIsWaitedFor(t *testing.T) {
 	r.namer.Fail("b", errors.New("no leader"))
 	l := dialLinkerd(t, r.address)
 	for _, name := range []string{"a", "b"} {
-		body := wire(t, bindReq(t, "/default", "/svc/"+name, ""))
+		body := encoded(t, bindReq(t, "/default", "/svc/"+name, ""))
 		stream := l.send("Interpreter/StreamBoundTree", body)
 		stream.wait("a head", func() bool { return stream.head != nil })
-		get := l.send("Interpreter/GetBoundTree", wire(t, bindReq(t, "/default", "/svc/a", "")))
+		get := l.send("Interpreter/GetBoundTree", encoded(t, bindReq(t, "/default", "/svc/a", "")))
 		if name == "a" {
 			get.quiet(50 * time.Millisecond)
 		}

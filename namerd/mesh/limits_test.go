@@ -54,11 +54,11 @@ func gauge(t *testing.T, r *rig, name string) float64 {
 func TestMetrics(t *testing.T) {
 	r := newRig(t, "")
 	l := dialLinkerd(t, r.address)
-	body := wire(t, &meshpb.DtabReq{Root: path("/default")})
+	body := encoded(t, &meshpb.DtabReq{Root: path("/default")})
 	stream := l.send("Delegator/StreamDtab", body)
 	stream.message()
 	l.send("Delegator/GetDtab", body).status()
-	l.send("Delegator/GetDtab", wire(t, &meshpb.DtabReq{Root: path("/missing")})).status()
+	l.send("Delegator/GetDtab", encoded(t, &meshpb.DtabReq{Root: path("/missing")})).status()
 	for i := range 100 {
 		l.send(fmt.Sprintf("Delegator/Nonsense%d", i), body).status()
 	}
@@ -93,8 +93,8 @@ func TestStreamsLeaveNothing(t *testing.T) {
 	tables := counted{store.NewMemory(map[string]dtab.Dtab{"default": parseTable(t, "/svc => /#/m")}), new(atomic.Int64)}
 	r := newRigOn(t, tables, defaultLimits())
 	r.namer.SetEndpoints("a", "127.0.0.1:1")
-	bind, addr := wire(t, bindReq(t, "/default", "/svc/a", "/x => /y")), wire(t, replicasReq("/#/m/a"))
-	table := wire(t, &meshpb.DtabReq{Root: path("/default")})
+	bind, addr := encoded(t, bindReq(t, "/default", "/svc/a", "/x => /y")), encoded(t, replicasReq("/#/m/a"))
+	table := encoded(t, &meshpb.DtabReq{Root: path("/default")})
 	open := func(l *linkerd, n int) (calls []*call) {
 		for i := range n {
 			switch i % 3 {
@@ -135,7 +135,7 @@ func TestTooManyStreams(t *testing.T) {
 	limits.streams = 3
 	r := newLimitedRig(t, "", limits)
 	l := dialLinkerd(t, r.address)
-	body := wire(t, &meshpb.DtabReq{Root: path("/default")})
+	body := encoded(t, &meshpb.DtabReq{Root: path("/default")})
 	var calls []*call
 	for range 3 {
 		c := l.send("Delegator/StreamDtab", body)
@@ -165,7 +165,7 @@ func TestSlowReader(t *testing.T) {
 	}
 	set(1)
 	l := newLinkerd(t, r.address, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-	stream := l.send("Resolver/StreamReplicas", wire(t, replicasReq("/#/m/a")))
+	stream := l.send("Resolver/StreamReplicas", encoded(t, replicasReq("/#/m/a")))
 	stream.wait("a head", func() bool { return stream.head != nil })
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -209,14 +209,14 @@ func TestSlowReader(t *testing.T) {
 // When the server stops, streams end with a status that says so, and a connection that does not follow is cut.
 func TestStop(t *testing.T) {
 	limits := defaultLimits()
-	limits.grace = 100 * time.Millisecond
+	limits.grace = 2 * time.Second
 	r := newLimitedRig(t, "/svc => /#/m", limits)
 	l := dialLinkerd(t, r.address)
-	stream := l.send("Delegator/StreamDtab", wire(t, &meshpb.DtabReq{Root: path("/default")}))
+	stream := l.send("Delegator/StreamDtab", encoded(t, &meshpb.DtabReq{Root: path("/default")}))
 	stream.message()
-	waiting := l.send("Interpreter/StreamBoundTree", wire(t, bindReq(t, "/default", "/svc/a", "")))
+	waiting := l.send("Interpreter/StreamBoundTree", encoded(t, bindReq(t, "/default", "/svc/a", "")))
 	waiting.wait("a head", func() bool { return waiting.head != nil })
-	get := l.send("Interpreter/GetBoundTree", wire(t, bindReq(t, "/default", "/svc/a", "")))
+	get := l.send("Interpreter/GetBoundTree", encoded(t, bindReq(t, "/default", "/svc/a", "")))
 
 	stuck := newLinkerd(t, r.address, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 	many := make([]string, 5000)
@@ -224,7 +224,7 @@ func TestStop(t *testing.T) {
 		many[i] = fmt.Sprintf("10.1.%d.%d:1", i/250, i%250)
 	}
 	r.namer.SetEndpoints("b", many...)
-	blocked := stuck.send("Resolver/StreamReplicas", wire(t, replicasReq("/#/m/b")))
+	blocked := stuck.send("Resolver/StreamReplicas", encoded(t, replicasReq("/#/m/b")))
 	blocked.wait("a head", func() bool { return blocked.head != nil })
 	within(t, "all are under way", func() bool { return gauge(t, r, "argosy_namerd_mesh_streams") == 3 && len(r.namer.Watching()) == 2 })
 	r.stop()

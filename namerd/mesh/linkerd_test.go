@@ -224,7 +224,7 @@ func frame(compressed byte, message []byte) []byte {
 	return append(b, message...)
 }
 
-func wire(t *testing.T, m proto.Message) []byte {
+func encoded(t *testing.T, m proto.Message) []byte {
 	t.Helper()
 	b, err := proto.Marshal(m)
 	if err != nil {

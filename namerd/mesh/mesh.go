@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
 	"argosy/namerd/mesh/meshpb"
@@ -33,8 +32,9 @@ const (
 
 	setupTimeout = 10 * time.Second // for the handshakes of a connection
 
-	// fastestPings is how often a client may ping. Linkerd's failureThreshold sets the pace, and a ping costs nothing.
-	fastestPings = 10 * time.Millisecond
+	// fastestPings is how often a client may ping: as it likes. Linkerd's failureThreshold sets the pace, and gRPC reads no
+	// further while its answers are not taken.
+	fastestPings = time.Nanosecond
 )
 
 // limits are those that tests need to reach.
@@ -55,7 +55,7 @@ func defaultLimits() limits {
 	}
 }
 
-// Options has what a server needs. Names is required.
+// Options has what a server needs. Names is required, the rest may be left out.
 type Options struct {
 	Names      *names.Names
 	Logger     hclog.Logger
@@ -96,15 +96,12 @@ func newServer(o Options, limits limits) *Server {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(setupTimeout),
-		grpc.SharedWriteBuffer(true), // most connections are silent most of the time
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.pingAfter, Timeout: limits.pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: fastestPings, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 	}
 	if o.TLS != nil {
-		secured := o.TLS.Clone()
-		secured.NextProtos = []string{"h2"} // there is nothing else to agree on
-		options = append(options, grpc.Creds(credentials.NewTLS(secured)))
+		options = append(options, grpc.Creds(newSecured(o.TLS, s.logger)))
 	}
 	s.grpc = grpc.NewServer(options...)
 	meshpb.RegisterInterpreterServer(s.grpc, interpreter{Server: s})

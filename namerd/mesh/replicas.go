@@ -1,15 +1,13 @@
 package mesh
 
 import (
-	"math"
 	"net/netip"
-	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"argosy/namer"
 	"argosy/namerd/mesh/meshpb"
+	"argosy/namerd/wire"
 )
 
 // Keys of an endpoint's metadata that mean something to Linkerd.
@@ -83,8 +81,8 @@ func endpoint(e namer.Endpoint) *meshpb.Endpoint {
 		p.Meta.NodeName = proto.String(node)
 	}
 	delete(p.Metadata, metaWeight)
-	if e.Weight != 1 {
-		p.Metadata[metaWeight] = double(e.Weight)
+	if weight, err := wire.Double(e.Weight).MarshalJSON(); err == nil && e.Weight != 1 {
+		p.Metadata[metaWeight] = string(weight)
 	}
 	return p
 }
@@ -96,13 +94,4 @@ func texts(m map[string]string) map[string]string {
 		c[valid(k)] = valid(v)
 	}
 	return c
-}
-
-// double prints a number as Java does: never as an integer.
-func double(f float64) string {
-	s := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(s, ".") && !math.IsInf(f, 0) {
-		s += ".0"
-	}
-	return s
 }

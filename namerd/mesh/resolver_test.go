@@ -45,7 +45,7 @@ func TestReplicas(t *testing.T) {
 		"/svc/a":                  "neg",
 		"/#/unknown/a":            "neg",
 	} {
-		body := wire(t, replicasReq(id))
+		body := encoded(t, replicasReq(id))
 		get := l.send("Resolver/GetReplicas", body)
 		isReplicas(t, get.message(), want)
 		if code, text := get.status(); code != "0" {
@@ -66,7 +66,7 @@ func TestReplicasWithoutID(t *testing.T) {
 	l := dialLinkerd(t, r.address)
 	for _, method := range []string{"Resolver/GetReplicas", "Resolver/StreamReplicas"} {
 		for _, request := range []*meshpb.ReplicasReq{{}, {Id: &meshpb.Path{}}} {
-			c := l.send(method, wire(t, request))
+			c := l.send(method, encoded(t, request))
 			isReplicas(t, c.message(), "failed: No ID provided")
 			if code, text := c.status(); code != "0" {
 				t.Errorf("%s: status %s %s", method, code, text)
@@ -83,7 +83,7 @@ func TestReplicasWithoutID(t *testing.T) {
 func TestReplicasAreFollowed(t *testing.T) {
 	r := newRig(t, "")
 	l := dialLinkerd(t, r.address)
-	stream := l.send("Resolver/StreamReplicas", wire(t, replicasReq("/#/m/a")))
+	stream := l.send("Resolver/StreamReplicas", encoded(t, replicasReq("/#/m/a")))
 	isReplicas(t, stream.message(), "pending")
 	r.namer.SetEndpoints("a", "10.0.0.1:1")
 	isReplicas(t, stream.message(), "bound 10.0.0.1:1")

@@ -81,6 +81,9 @@ func (f *follower[T]) streams(ctx context.Context) {
 func (f *follower[T]) took(document []byte, take func([]byte, state[T]) (T, error), streamed bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !streamed && f.working { // it has come in between, and knows better
+		return nil
+	}
 	v, err := take(document, f.state)
 	if err != nil {
 		return err

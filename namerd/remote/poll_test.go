@@ -1,13 +1,15 @@
 package remote
 
 import (
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
-	"encoding/pem"
+	"github.com/hashicorp/go-hclog"
 
 	"argosy/namer"
 )
@@ -106,11 +108,57 @@ func TestTLS(t *testing.T) {
 	if got := s.asked("GET /api/1/bind"); got[0] != "GET /api/1/bind/default?path=%2Fsvc%2Fa&watch=1&dtab= Bearer very-secret" {
 		t.Errorf("asks %q", got[0])
 	}
+	s.stream("addr", "/#/fs/redis")
 	// A server that is not trusted gets nothing, the token least of all.
 	asked := len(s.asked(""))
 	r := open(t, s, Options{TokenFile: token, Mode: Stream}).Bind(t.Context(), path("/svc/a"))
 	s.wantMatch(r, "not trusted", func(b namer.Binding) bool { return b.Status == namer.Pending && b.Err != nil })
 	if n := len(s.asked("")); n != asked {
 		t.Errorf("%d requests to a server that is not trusted", n-asked)
+	}
+}
+
+// A poll that is answered late does not undo what a stream has said meanwhile.
+func TestLatePoll(t *testing.T) {
+	s := startScripted(t, (*httptest.Server).Start)
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	s.mu.Lock()
+	s.plain["resolve /svc/redis"] = func(w http.ResponseWriter) {
+		asked <- struct{}{}
+		<-answer
+		_, _ = w.Write([]byte(addrJSON("10.0.0.1:1")))
+	}
+	s.mu.Unlock()
+	r := open(t, s, Options{}).Bind(t.Context(), path("/svc/redis"))
+	tree := s.stream("bind", "/svc/redis")
+	<-asked
+	tree.send(leafJSON("/#/fs/redis", "/", addrJSON("10.0.0.2:2")))
+	s.answer("addr", "/#/fs/redis", 200, addrJSON("10.0.0.2:2"))
+	b := s.want(r, "{/#/fs/redis ok 10.0.0.2:2}")
+	close(answer)
+	s.never(r, func(now namer.Binding) bool { return now.Clusters[0].ID.String() != b.Clusters[0].ID.String() })
+}
+
+// The log tells that streams do not work once, and not again with every poll that does.
+func TestLogsTroubleOnce(t *testing.T) {
+	s := startScripted(t, (*httptest.Server).Start)
+	s.refuseStreams(func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) })
+	s.answer("resolve", "/svc/redis", 200, addrJSON("10.0.0.1:1"))
+	s.answer("resolve", "/svc/web", 200, addrJSON("10.0.0.2:2"))
+	var log strings.Builder
+	in := open(t, s, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	in.Bind(t.Context(), path("/svc/web"))
+	s.want(in.Bind(t.Context(), path("/svc/redis")), "{/svc/redis ok 10.0.0.1:1}")
+	eventually(t, "many polls", func() bool { return len(s.asked("GET /api/1/resolve")) > 20 })
+	if known, err := in.Known(); !known || err == nil || !strings.Contains(err.Error(), "502") {
+		t.Errorf("known %v, %v", known, err)
+	}
+	s.refuseStreams(nil)
+	s.stream("bind", "/svc/redis")
+	eventually(t, "all well", func() bool { _, err := in.Known(); return err == nil })
+	in.Close()
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "namerd has no streams for us") || !strings.Contains(lines[1], "namerd answers again") {
+		t.Errorf("log:\n%s", log.String())
 	}
 }

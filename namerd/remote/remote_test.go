@@ -232,8 +232,8 @@ func TestBoundedDocuments(t *testing.T) {
 func TestNamerdGoes(t *testing.T) {
 	s := startScripted(t, (*httptest.Server).Start)
 	in := open(t, s, Options{})
-	in.Start()
 	s.answer("bind", "/$/nil", 200, `{"type":"empty"}`)
+	in.Start()
 	eventually(t, "known", func() bool { known, _ := in.Known(); return known })
 	r := in.Bind(t.Context(), path("/svc/redis"))
 	s.stream("bind", "/svc/redis").send(leafJSON("/#/fs/redis", "/", pendingJSON))

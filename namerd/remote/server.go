@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,8 +39,8 @@ type server struct {
 	alive      atomic.Int64  // streams that the namerd has accepted
 
 	mu     sync.Mutex
-	known  bool  // has answered
-	failed error // the last request's, if it failed
+	known  bool     // has answered
+	failed [2]error // why the last stream, and the last poll, could not be had; nil if it could
 }
 
 func newServer(o Options) (*server, error) {
@@ -65,30 +66,42 @@ func said(format string, a ...any) error { return &saidError{fmt.Sprintf(format,
 // errTooManyStreams says that a name has to do without.
 var errTooManyStreams = errors.New("too many streams are open: raise max_streams, or use mode = \"poll\"")
 
-// health is whether it has answered, and why the last request failed.
+// The two ways to ask.
+const (
+	streaming = iota
+	polling
+)
+
+// health is whether it has answered, and what is wrong now.
 func (s *server) health() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known, s.failed
+	return s.known, cmp.Or(s.failed[polling], s.failed[streaming])
 }
 
 // note remembers how a request went. A name that the namerd does not know itself yet is not answered, so that being late
-// is no trouble while there are streams. The log has one line when trouble begins and one when it ends, whatever the number
-// of names.
-func (s *server) note(k kind, err error) {
+// is no trouble while there are streams. The log has one line when trouble begins and one when it ends, whatever the
+// number of names.
+func (s *server) note(way int, k kind, err error) {
 	s.metrics.requests.WithLabelValues(string(k), result(err)).Inc()
 	s.mu.Lock()
 	before := s.failed
 	s.known = s.known || err == nil
-	if errors.Is(err, namerdhttp.ErrLate) && s.alive.Load() > 0 {
-		err = before
+	switch {
+	case errors.Is(err, namerdhttp.ErrLate) && s.alive.Load() > 0:
+	case err == nil && way == streaming: // which also ends the polls
+		s.failed = [2]error{}
+	default:
+		s.failed[way] = err
 	}
-	s.failed = err
+	now := s.failed
 	s.mu.Unlock()
 	switch {
-	case err != nil && before == nil:
-		s.logger.Warn("namerd is in trouble; what is known stays", "address", s.base, "error", err)
-	case err == nil && before != nil:
+	case now[way] != nil && before[way] == nil && way == streaming:
+		s.logger.Warn("namerd has no streams for us; what is known stays", "address", s.base, "error", err)
+	case now[way] != nil && before[way] == nil:
+		s.logger.Warn("namerd cannot be polled; what is known stays", "address", s.base, "error", err)
+	case now == [2]error{} && before != now:
 		s.logger.Info("namerd answers again", "address", s.base)
 	}
 }
@@ -127,7 +140,7 @@ func (s *server) get(ctx context.Context, k kind, query string) (document []byte
 	defer cancel()
 	defer func() {
 		if ctx.Err() == nil {
-			s.note(k, err)
+			s.note(polling, k, err)
 		}
 	}()
 	r, err := s.do(limited, k, query)
@@ -156,7 +169,7 @@ func (s *server) stream(ctx context.Context, k kind, query string, take func(doc
 	defer cancel()
 	r, err := s.do(ctx, k, query)
 	if ctx.Err() == nil {
-		s.note(k, err)
+		s.note(streaming, k, err)
 	}
 	if err != nil {
 		return err

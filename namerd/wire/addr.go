@@ -13,6 +13,7 @@ import (
 const (
 	metaWeight     = "endpoint_addr_weight"  // of an address, a double
 	metaTreeWeight = "namer_nametree_weight" // of a set that a union led to, a double
+	metaAuthority  = "authority"             // of a set: the host that requests are to name
 	metaNode       = "nodeName"              // of an address; namer.Endpoint.Meta has it as "node"
 	localNode      = "node"
 )
@@ -79,10 +80,25 @@ func addrOf(a namer.Addr, treeWeight *float64) addrSet {
 			set.Meta[k] = v
 		}
 	}
+	if host := commonAuthority(a.Endpoints); host != "" && a.Meta[metaAuthority] == "" {
+		set.Meta[metaAuthority] = host
+	}
 	if treeWeight != nil {
 		set.Meta[metaTreeWeight] = Double(*treeWeight)
 	}
 	return set
+}
+
+// commonAuthority is the authority that all endpoints have, or nothing. Linkerd looks for it at the set.
+func commonAuthority(endpoints []namer.Endpoint) string {
+	host := ""
+	for i, e := range endpoints {
+		if i > 0 && e.Meta[metaAuthority] != host {
+			return ""
+		}
+		host = e.Meta[metaAuthority]
+	}
+	return host
 }
 
 func metaOf(e namer.Endpoint) map[string]any {

@@ -97,7 +97,11 @@ func (s *Store) tidy() {
 }
 
 // Close gives the folder back. The store must not be used afterwards.
-func (s *Store) Close() error { return s.lock.Close() }
+func (s *Store) Close() error {
+	// Closing would do, but for a child that this process is starting at the moment: it has the file for a while, too.
+	err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN)
+	return errors.Join(err, s.lock.Close())
+}
 
 func (s *Store) path(ns string) string { return filepath.Join(s.dir, ns+suffix) }
 

@@ -32,38 +32,12 @@ type space struct {
 	gone   time.Time // since when there is no file, while it is not believed yet
 }
 
-// stamp tells two contents of a file apart without reading them, unless they are of nearly the same moment.
-type stamp struct {
-	there             bool
-	size              int64
-	device, inode     uint64
-	modified, changed syscall.Timespec
-}
-
-// stat is the zero stamp for a file that is not there, or cannot be looked at.
-func stat(path string) stamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return stamp{}
-	}
-	return stampOf(info)
-}
-
-func stampOf(info fs.FileInfo) stamp {
-	s := stamp{there: true, size: info.Size()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.device, s.inode = uint64(sys.Dev), sys.Ino
-		s.modified, s.changed = sys.Mtim, sys.Ctim
-	}
-	return s
-}
-
 // recent is for how long after a change the stamp of a file is not trusted: file systems count time in steps.
 const recent = 2 * time.Second
 
 // same reports whether the file surely is what was read.
 func (p *space) same(now stamp) bool {
-	return now == p.stamp && (!now.there || p.readAt.Sub(time.Unix(now.changed.Unix())) > recent)
+	return now == p.stamp && (!now.there || p.readAt.Sub(now.changed) > recent)
 }
 
 // look brings what is known of a namespace up to date. Something that another program has changed this very moment is

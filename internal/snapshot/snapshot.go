@@ -1,4 +1,6 @@
-package consul
+// Package snapshot keeps what is known of something that others decide over a restart: one small file for each thing, so
+// that a process that starts while those others cannot be asked goes on with what they said last.
+package snapshot
 
 import (
 	"bytes"
@@ -17,30 +19,32 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// A snapshot file is of one service, and named for what was asked.
 const (
-	snapshotFormat  = "argosy consul snapshot"
-	snapshotVersion = 1
-	snapshotSuffix  = ".snapshot.json"
+	// Suffix is that of all files. The rest of a file's name stands for what it is of.
+	Suffix = ".snapshot.json"
+	// Every is the time between two writes of one file.
+	Every = 10 * time.Second
 
-	longestSnapshot = 1 << 20            // bytes of a file; a service with more instances is not kept
-	oldestSnapshot  = 24 * time.Hour     // used; by then its addresses may well be another service's
-	forgotten       = 7 * 24 * time.Hour // files that old are removed
-	snapshotEvery   = 10 * time.Second   // between two writes of one file
-	snapshotRenewed = 10 * time.Minute   // what has not changed is written again after so long, to tell its age
+	format  = "argosy snapshot"
+	version = 1
+
+	longest   = 1 << 20            // bytes of a file; what is larger is not kept
+	oldest    = 24 * time.Hour     // used; by then its addresses may well be somebody else's
+	forgotten = 7 * 24 * time.Hour // files that old are removed
+	renewed   = 10 * time.Minute   // what has not changed is written again after so long, to tell its age
 )
 
-// Snapshots is a folder that keeps the last good sets over a restart. Its methods may be called from any goroutine.
-type Snapshots struct {
+// Folder is a folder that keeps the last good sets over a restart. Its methods may be called from any goroutine.
+type Folder struct {
 	dir    string
 	scope  string
 	logger hclog.Logger
 }
 
-// OpenSnapshots makes the folder, unless it is there, and removes files that have not been written for a week. A folder
+// Open makes the folder, unless it is there, and removes files that have not been written for a week. A folder
 // that others can write to is refused: what is in it decides where connections go. scope says of which Consul the sets
 // are: several may share a folder.
-func OpenSnapshots(dir, scope string, logger hclog.Logger) (*Snapshots, error) {
+func Open(dir, scope string, logger hclog.Logger) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the snapshot folder: %w", err)
 	}
@@ -51,7 +55,7 @@ func OpenSnapshots(dir, scope string, logger hclog.Logger) (*Snapshots, error) {
 	if info.Mode().Perm()&0o022 != 0 {
 		return nil, fmt.Errorf("snapshot folder %s can be written to by others: make it 0700", dir)
 	}
-	s := &Snapshots{dir: dir, scope: scope, logger: logger}
+	s := &Folder{dir: dir, scope: scope, logger: logger}
 	probe, err := os.CreateTemp(dir, ".probe-*")
 	if err != nil {
 		return nil, fmt.Errorf("write to the snapshot folder: %w", err)
@@ -62,13 +66,13 @@ func OpenSnapshots(dir, scope string, logger hclog.Logger) (*Snapshots, error) {
 }
 
 // clean removes what is too old to be of use, and what a write has left behind.
-func (s *Snapshots) clean() error {
+func (s *Folder) clean() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("read the snapshot folder: %w", err)
 	}
 	for _, e := range entries {
-		if !strings.Contains(e.Name(), snapshotSuffix) {
+		if !strings.Contains(e.Name(), Suffix) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > forgotten {
@@ -78,15 +82,15 @@ func (s *Snapshots) clean() error {
 	return nil
 }
 
-// of is the file for what identity says, all of which has to be the same for the file to be used.
-func (s *Snapshots) of(identity string) *saved {
+// File is the file for what identity says, all of which has to be the same for the file to be used.
+func (s *Folder) File(identity string) *File {
 	if s == nil {
 		return nil
 	}
 	identity = s.scope + " " + identity
 	sum := sha256.Sum256([]byte(identity))
-	path := filepath.Join(s.dir, hex.EncodeToString(sum[:16])+snapshotSuffix)
-	return &saved{path: path, identity: identity, logger: s.logger.With("file", path)}
+	path := filepath.Join(s.dir, hex.EncodeToString(sum[:16])+Suffix)
+	return &File{path: path, identity: identity, logger: s.logger.With("file", path)}
 }
 
 // snapshot is the content of a file.
@@ -98,8 +102,8 @@ type snapshot struct {
 	Content  json.RawMessage `json:"content"`
 }
 
-// saved is one snapshot file. It is used by one goroutine at a time; a nil one does nothing.
-type saved struct {
+// File is one snapshot file. It is used by one goroutine at a time; a nil one does nothing.
+type File struct {
 	path, identity string
 	logger         hclog.Logger
 
@@ -109,31 +113,31 @@ type saved struct {
 	broken  bool      // the last write failed, and the log says so
 }
 
-// keep has content written by the next flush that is due.
-func (s *saved) keep(content any) {
+// Keep has content written by the next flush that is due.
+func (s *File) Keep(content any) {
 	if s != nil {
 		s.pending = content
 	}
 }
 
-// due is when flush has something to do; zero: never.
-func (s *saved) due() time.Time {
+// Due is when flush has something to do; zero: never.
+func (s *File) Due() time.Time {
 	if s == nil || s.pending == nil {
 		return time.Time{}
 	}
-	return s.last.Add(snapshotEvery)
+	return s.last.Add(Every)
 }
 
-// flush writes what is pending, unless the last write was a moment ago.
-func (s *saved) flush() {
-	if s == nil || s.pending == nil || time.Now().Before(s.due()) {
+// Flush writes what is pending, unless the last write was a moment ago.
+func (s *File) Flush() {
+	if s == nil || s.pending == nil || time.Now().Before(s.Due()) {
 		return
 	}
-	s.finish()
+	s.Finish()
 }
 
-// finish writes what is pending.
-func (s *saved) finish() {
+// Finish writes what is pending.
+func (s *File) Finish() {
 	if s == nil || s.pending == nil {
 		return
 	}
@@ -145,22 +149,22 @@ func (s *saved) finish() {
 	s.broken = err != nil
 }
 
-func (s *saved) write(content any) error {
+func (s *File) write(content any) error {
 	text, err := json.Marshal(content)
 	if err != nil {
 		return err
 	}
-	if now := time.Now(); bytes.Equal(text, s.written) && now.Sub(s.last) < snapshotRenewed {
+	if now := time.Now(); bytes.Equal(text, s.written) && now.Sub(s.last) < renewed {
 		return nil
 	}
-	file, err := json.Marshal(snapshot{snapshotFormat, snapshotVersion, s.identity, time.Now().UTC(), text})
+	file, err := json.Marshal(snapshot{format, version, s.identity, time.Now().UTC(), text})
 	if err != nil {
 		return err
 	}
 	s.last, s.written = time.Now(), text
-	if len(file) > longestSnapshot {
+	if len(file) > longest {
 		os.Remove(s.path)
-		return fmt.Errorf("it would have %d bytes, more than %d", len(file), longestSnapshot)
+		return fmt.Errorf("it would have %d bytes, more than %d", len(file), longest)
 	}
 	// Under another name first: whoever reads finds the old or the new one, whole.
 	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".*") // mode 0600
@@ -177,8 +181,8 @@ func (s *saved) write(content any) error {
 	return err
 }
 
-// drop removes the file: what it says is not so any more.
-func (s *saved) drop() {
+// Drop removes the file: what it says is not so any more.
+func (s *File) Drop() {
 	if s == nil {
 		return
 	}
@@ -188,8 +192,8 @@ func (s *saved) drop() {
 	}
 }
 
-// load reads the file into content, which is only to be used if ok. at is when it was so.
-func (s *saved) load(content any) (at time.Time, ok bool) {
+// Load reads the file into content, which is only to be used if ok. at is when it was so.
+func (s *File) Load(content any) (at time.Time, ok bool) {
 	if s == nil {
 		return time.Time{}, false
 	}
@@ -208,7 +212,7 @@ func (s *saved) load(content any) (at time.Time, ok bool) {
 	return file.At, true
 }
 
-func (s *saved) read() (*snapshot, error) {
+func (s *File) read() (*snapshot, error) {
 	if info, err := os.Lstat(s.path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
@@ -219,24 +223,24 @@ func (s *saved) read() (*snapshot, error) {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, longestSnapshot+1))
+	text, err := io.ReadAll(io.LimitReader(f, longest+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > longestSnapshot {
-		return nil, fmt.Errorf("it has more than %d bytes", longestSnapshot)
+	if len(text) > longest {
+		return nil, fmt.Errorf("it has more than %d bytes", longest)
 	}
 	var file snapshot
 	if err := json.Unmarshal(text, &file); err != nil {
 		return nil, err
 	}
 	switch age := time.Since(file.At); {
-	case file.Format != snapshotFormat || file.Identity != s.identity:
+	case file.Format != format || file.Identity != s.identity:
 		return nil, errors.New("it is of something else")
-	case file.Version != snapshotVersion:
-		return nil, fmt.Errorf("it has the version %d, not %d", file.Version, snapshotVersion)
-	case age > oldestSnapshot:
-		return nil, fmt.Errorf("it is %v old, more than %v", age.Round(time.Minute), oldestSnapshot)
+	case file.Version != version:
+		return nil, fmt.Errorf("it has the version %d, not %d", file.Version, version)
+	case age > oldest:
+		return nil, fmt.Errorf("it is %v old, more than %v", age.Round(time.Minute), oldest)
 	case age < -time.Hour:
 		return nil, fmt.Errorf("it is from the future: %v", file.At)
 	}
