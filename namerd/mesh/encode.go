@@ -100,6 +100,7 @@ func noEntry() dtab.Dentry { return dtab.Dentry{Prefix: dtab.Prefix{{Label: "/"}
 
 // delegateTree is a step of an explanation with all below it. Linkerd refuses a node without path or dentry.
 func delegateTree(x *namer.Explanation, s namer.Step) *meshpb.BoundDelegateTree {
+	s = s.AsNamerd()
 	t := &meshpb.BoundDelegateTree{Path: toPath(s.Path)}
 	if e := x.Entry(s); e != nil {
 		t.Dentry = toDentry(*e)

@@ -11,6 +11,7 @@ import (
 func Delegation(x *namer.Explanation) []byte { return Encode(delegation(x, x.Root)) }
 
 func delegation(x *namer.Explanation, s namer.Step) Node {
+	s = s.AsNamerd()
 	n := Node{Path: s.Path.String()}
 	if e := x.Entry(s); e != nil {
 		n.Dentry = &Dentry{Prefix: e.Prefix.String(), Dst: dtab.TreeString(e.Dst)}
