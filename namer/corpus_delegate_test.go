@@ -31,7 +31,10 @@ func TestCorpusDelegate(t *testing.T) {
 					return
 				}
 				var got any
-				body := wire.Delegation(x)
+				body, err := wire.Delegation(x)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if err := json.Unmarshal(body, &got); err != nil {
 					t.Fatal(err)
 				}
