@@ -300,6 +300,9 @@ func (x *explainer) path(path dtab.Path, entry, depth int) (Step, outcome) {
 		}
 		return delegate, o
 	}
+	if depth >= x.eval.limits.depth { // the alternatives as a whole are too deep, not each of them
+		return s, failed(errDepth)
+	}
 	var outcomes []outcome
 	for _, n := range entries {
 		child, o := x.follow(n, path, depth+1)
@@ -330,10 +333,12 @@ func (x *explainer) namers(s Step, depth int) (Step, outcome) {
 		x.waiting = true
 		s.Kind = StepWaiting
 		return s, outcome{status: Pending, since: a.since}
+	case depth >= x.eval.limits.depth: // whatever the answer is, it comes too late
+		return s, failed(errDepth)
 	case a.Status == Failed:
 		s.Kind, s.Err = StepException, a.Err
 		return s, outcome{status: Failed, err: a.Err, told: true}
-	case a.Tree.Kind == dtab.Neg && depth < x.eval.limits.depth:
+	case a.Tree.Kind == dtab.Neg:
 		return s, outcome{status: OK}
 	}
 	step, o := explain(x, a.Tree, depth+1, Step{Path: s.Path, Entry: s.Entry}, func(l Leaf) (Step, outcome) {
