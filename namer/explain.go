@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -52,6 +53,7 @@ type Step struct {
 	Share float64 // of all connections of the name, 0 to 1, that come through here
 
 	passed *Step // see AsNamerd
+	empty  bool  // comes to a $, as the branch of a union
 }
 
 // AsNamerd is the step as Namerd explains it. It is another one where the only entry that matches says ~: the name goes on
@@ -264,6 +266,7 @@ func (s *Step) markAlt(outcomes []outcome, taken int) {
 // markUnion says of the branches that do not count why, and returns the union's outcome.
 func (s *Step) markUnion(outcomes []outcome, o outcome) outcome {
 	for i := range s.Steps {
+		s.Steps[i].empty = outcomes[i].status == OK && outcomes[i].tree.Kind == dtab.Empty
 		switch child := outcomes[i]; {
 		case len(outcomes) > 1 && child.status == OK && (child.tree.Kind == dtab.Neg || child.tree.Kind == dtab.Fail):
 			s.Steps[i].Why = "is nothing: its weight goes to the others"
@@ -360,25 +363,32 @@ func (s *Step) settle(taken bool, share float64) {
 		s.Share = share
 	}
 	total, heaviest := 0.0, 0.0
+	all := !slices.ContainsFunc(s.Steps, Step.counted)
 	for _, c := range s.Steps {
-		if c.Taken && !(c.Kind == StepEmpty && c.Weight == 0) {
+		if c.Taken {
 			heaviest = max(heaviest, c.Weight)
 		}
 	}
 	for _, c := range s.Steps {
-		if c.Taken && s.Kind == StepUnion {
+		if c.Taken && (all || c.counted()) {
 			total += relative(c.Weight, heaviest)
 		}
 	}
 	for i := range s.Steps {
 		c := &s.Steps[i]
 		part := s.Share
-		if s.Kind == StepUnion && total > 0 {
+		switch {
+		case s.Kind == StepUnion && !all && !c.counted():
+			part = 0
+		case s.Kind == StepUnion && total > 0:
 			part *= relative(c.Weight, heaviest) / total
 		}
 		c.settle(taken && c.Taken, part)
 	}
 }
+
+// counted reports whether a branch of a union takes part in it: a $ of weight zero does not, unless there is nothing else.
+func (s Step) counted() bool { return s.Taken && (s.Weight > 0 || !s.empty) }
 
 // simplified puts together what belongs to one name: an entry whose destination is a tree stands as that tree, and
 // alternatives of alternatives of one name are one list.
