@@ -3,6 +3,7 @@ package namer
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"argosy/dtab"
 	"argosy/namer/inet"
@@ -33,9 +34,9 @@ func (s System) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
 	n := len(name)
 	switch name[0] {
 	case "inet", "fixedinet":
-		if len(name) > 2 && isPort(name[2]) {
+		if len(name) > 2 && isInteger(name[2]) {
 			n = 3
-		} else if len(name) > 1 && isPort(name[1]) {
+		} else if len(name) > 1 && isInteger(name[1]) {
 			n = 2
 		}
 	case classRinet:
@@ -46,9 +47,10 @@ func (s System) Split(name dtab.Path) (key, residual dtab.Path, ok bool) {
 	return name[:n], name[n:], true
 }
 
-func isPort(s string) bool {
-	_, ok := inet.ParsePort(s)
-	return ok
+// isInteger reports whether s is what is taken for a port, also if there can be no such port.
+func isInteger(s string) bool {
+	_, err := strconv.ParseInt(s, 10, 32)
+	return err == nil
 }
 
 // Constant answers all but DNS names.
@@ -76,11 +78,8 @@ func (s System) Peek(prefix, key dtab.Path) (Answer, bool) {
 		return a, true
 	}
 	target, ok := inetTarget(key)
-	if key[0] == classRinet && !ok {
-		return noRinet(prefix, key), true
-	}
 	if !ok {
-		return Answer{Status: Failed, Err: &UnknownClassError{Path: prefix.Concat(key)}}, true
+		return notInet(prefix, key), true
 	}
 	if addr, ok := FixedTargets([]Target{target}); ok {
 		return BoundAnswer(prefix.Concat(key), addr), true
@@ -121,13 +120,21 @@ func inetTarget(key dtab.Path) (Target, bool) {
 	return t, ok
 }
 
-// noRinet is the answer for a rinet that is not whole: nothing where a part is missing; with a port that is none it is a
+// notInet is the answer for what is no inet, fixedinet or rinet that can be used. With a number that is no port it is a
 // concrete name all the same, whose addresses cannot be had.
-func noRinet(prefix, key dtab.Path) Answer {
-	if len(key) < 3 {
+func notInet(prefix, key dtab.Path) Answer {
+	id := prefix.Concat(key)
+	port := key[len(key)-1]
+	switch {
+	case key[0] == classRinet && len(key) < 3:
 		return NoAnswer()
+	case key[0] == classRinet:
+		port = key[1]
+	case (key[0] == "inet" || key[0] == "fixedinet") && (len(key) == 2 || len(key) == 3) && isInteger(port):
+	default:
+		return Answer{Status: Failed, Err: &UnknownClassError{Path: id}}
 	}
-	return BoundAnswer(prefix.Concat(key), Addr{Status: Failed, Err: fmt.Errorf("resolve %s: %q is not a port", prefix.Concat(key), key[1])})
+	return BoundAnswer(id, Addr{Status: Failed, Err: fmt.Errorf("resolve %s: %q is not a port", id, port)})
 }
 
 // BoundAnswer is the answer of one concrete name.

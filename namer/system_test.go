@@ -38,8 +38,8 @@ func TestSystemPaths(t *testing.T) {
 			{"/$/inet/localhost/80", "/$/inet/localhost/80[127.0.0.1:80] /"},
 			{"/$/inet/::1/80", "/$/inet/::1/80[[::1]:80] /"},
 			{"/$/fail", "!"}, {"/$/fail/a", "!"}, {"/$/nil", "$"}, {"/$/nil/a", "$"}, {"/$", "~"}, {"/", "~"}, {"/#/x", "~"},
-			{"/$/inet", "failed"}, {"/$/inet/a", "failed"}, {"/$/inet/a/b", "failed"}, {"/$/inet/a/0", "failed"},
-			{"/$/inet/a/65536", "failed"}, {"/$/inet/0/a", "failed"}, {"/$/failure", "failed"}, {"/$/nilly", "failed"},
+			{"/$/inet", "failed"}, {"/$/inet/a", "failed"}, {"/$/inet/a/b", "failed"}, {"/$/inet/a/1_0", "failed"},
+			{"/$/inet/a/0", "/$/inet/a/0[] /"}, {"/$/inet/80/65536/x", "/$/inet/80/65536[] /x"}, {"/$/inet/0/a", "/$/inet/0[] /a"}, {"/$/failure", "failed"}, {"/$/nilly", "failed"},
 			{`/$/\xff\x20/x`, "failed"},
 		} {
 			b, _ := r.bind(c.path).Load() // known at once
