@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"argosy/dtab"
@@ -184,28 +185,14 @@ func testBindAgreesWithTheRules(t *testing.T) {
 		b, _ := in.Bind(t.Context(), name).Load()
 		rules := &reference{table: table, answers: answers, deepest: 6, left: 2000}
 		want := rules.bind(dtab.LeafOf(namer.Leaf{Path: name}), 0)
-		var depth *namer.RecursionError
-		if rules.left < 0 || errors.As(b.Err, &depth) && depth.Lookups > 0 {
+		got, ok := outcomeOf(b)
+		if rules.left < 0 || !ok {
 			in.Close()
 			continue
 		}
-		got := referenceOutcome{status: b.Status, tree: dtab.Map(b.Tree, func(l namer.Bound) string { return l.ID.String() + " " + l.Residual.String() })}
-		var class *namer.UnknownClassError
-		switch {
-		case errors.As(b.Err, &depth):
-			got.err = "depth"
-		case errors.As(b.Err, &class):
-			got.err = "class"
-		case b.Err != nil:
-			got.err = "namer"
-		}
 		outcomes[fmt.Sprint(got.status, got.err, got.tree.Kind)]++
-		same := func(a, b string) bool { return a == b }
-		if got.status != want.status || got.err != want.err || !dtab.EqualTrees(got.tree, want.tree, same) {
-			text := func(o referenceOutcome) string {
-				return fmt.Sprint(o.status, " ", o.err, " ", dtab.Show(o.tree, func(s string) string { return s }))
-			}
-			t.Errorf("%s under %s:\n got %s\nwant %s", name, table, text(got), text(want))
+		if !got.equal(want) {
+			t.Errorf("%s under %s:\n got %s\nwant %s", name, table, got, want)
 		}
 		checkExplanation(t, in, table, name, b)
 		in.Close()
@@ -217,6 +204,97 @@ func testBindAgreesWithTheRules(t *testing.T) {
 		t.Errorf("the tables come to too little: %v", outcomes)
 	}
 	t.Log(outcomes)
+}
+
+// outcomeOf is a binding as the reference has it. It is not ok where the budget has ended it, which the reference has not.
+func outcomeOf(b namer.Binding) (o referenceOutcome, ok bool) {
+	o = referenceOutcome{status: b.Status, tree: dtab.Map(b.Tree, func(l namer.Bound) string { return l.ID.String() + " " + l.Residual.String() })}
+	var depth *namer.RecursionError
+	var class *namer.UnknownClassError
+	switch {
+	case errors.As(b.Err, &depth):
+		o.err = "depth"
+	case errors.As(b.Err, &class):
+		o.err = "class"
+	case b.Err != nil:
+		o.err = "namer"
+	}
+	return o, depth == nil || depth.Lookups == 0
+}
+
+func (o referenceOutcome) equal(p referenceOutcome) bool {
+	return o.status == p.status && o.err == p.err && dtab.EqualTrees(o.tree, p.tree, func(a, b string) bool { return a == b })
+}
+
+func (o referenceOutcome) String() string {
+	return fmt.Sprint(o.status, " ", o.err, " ", dtab.Show(o.tree, func(s string) string { return s }))
+}
+
+// TestLiveBindingsAgreeWithTheRules changes the table and the answers under live bindings, and compares these with what the
+// reference makes of the state of then. Nobody may be woken for nothing, and nothing be watched that is not needed.
+func TestLiveBindingsAgreeWithTheRules(t *testing.T) {
+	for seed := range uint64(60) {
+		bubble(t, func(t *testing.T) { testLiveBindings(t, rand.New(rand.NewPCG(7, seed))) })
+	}
+}
+
+func testLiveBindings(t *testing.T, random *rand.Rand) {
+	answers := referenceAnswers(t)
+	m := manual.New(1)
+	for key, a := range answers {
+		m.Set(key, a)
+	}
+	keys := []string{"one", "two", "neg", "failed", "paths", "alt", "union", "pending"}
+	table := randomTable(t, random)
+	cell := watch.New(namer.Table(table, nil), namer.TableState.Equal)
+	in := namer.NewInterpreter(namer.Options{
+		Dtab: cell, MaxDepth: 5, MaxLookups: 500, Raw: true, Linger: -1,
+		Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/m"), Namer: m}},
+	})
+	defer in.Close()
+	names := []dtab.Path{randomName(random), randomName(random), randomName(random)}
+	bound := make([]watch.Reader[namer.Binding], len(names))
+	superseded := make([]<-chan struct{}, len(names))
+	before := make([]string, len(names))
+	for i, name := range names {
+		bound[i] = in.Bind(t.Context(), name)
+	}
+	for range 20 {
+		synctest.Wait()
+		for i, name := range names {
+			b, next := bound[i].Load()
+			rules := &reference{table: table, answers: answers, deepest: 5, left: 2000}
+			want := rules.bind(dtab.LeafOf(namer.Leaf{Path: name}), 0)
+			got, ok := outcomeOf(b)
+			if rules.left >= 0 && ok && !got.equal(want) {
+				t.Fatalf("%s under %s with %v:\n got %s\nwant %s", name, table, answers, got, want)
+			}
+			weights := dtab.Show(b.Tree, func(l namer.Bound) string {
+				if l.Weight == nil {
+					return "-"
+				}
+				return fmt.Sprint(*l.Weight)
+			})
+			if now := fmt.Sprint(show(b), got, weights, b.Err); next != superseded[i] && now == before[i] {
+				t.Errorf("%s: woken for nothing: %s", name, now)
+			} else {
+				superseded[i], before[i] = next, now
+			}
+		}
+		if random.IntN(4) == 0 {
+			table = randomTable(t, random)
+			cell.Set(namer.Table(table, nil))
+			continue
+		}
+		key := keys[random.IntN(len(keys))]
+		answers[key] = referenceAnswers(t)[pick(random, keys...)] // none for "pending", which is Pending
+		m.Set(key, answers[key])
+	}
+	cell.Set(namer.Table(dtab.Dtab{{Dst: dtab.Tree[dtab.Path]{Kind: dtab.Fail}}}, nil))
+	synctest.Wait()
+	if left := m.Watching(); len(left) > 0 {
+		t.Errorf("nothing needs them, and these are watched: %v", left)
+	}
 }
 
 // checkExplanation checks that the leaves that an explanation says are taken are the clusters of the binding.
