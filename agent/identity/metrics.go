@@ -3,7 +3,7 @@ package identity
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"argosy/internal/prom"
+	"argosy/internal/promx"
 )
 
 // metrics are shared by all Connect identities of one registry.
@@ -34,8 +34,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"service"}),
 	}
 	if reg != nil {
-		m.expiry, m.answered = prom.Registered(reg, m.expiry), prom.Registered(reg, m.answered)
-		m.errors, m.refused = prom.Registered(reg, m.errors), prom.Registered(reg, m.refused)
+		m.expiry, m.answered = promx.Registered(reg, m.expiry), promx.Registered(reg, m.answered)
+		m.errors, m.refused = promx.Registered(reg, m.errors), promx.Registered(reg, m.refused)
 	}
 	return m
 }
