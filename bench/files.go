@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,10 @@ func followFiles(ctx context.Context, s settings) (figures []figure, err error) 
 	}
 	figures = append(figures, figure{"from a write to the endpoints", "ms", in(time.Millisecond, seen), "25 of them to see that the file stands still"})
 
+	runtime.GC() // what the start has left
+	if err := backoff.Sleep(ctx, min(5*time.Second, s.rest)); err != nil {
+		return figures, err
+	}
 	before, err := cpu(os.Getpid())
 	if err != nil {
 		return figures, err

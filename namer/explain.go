@@ -67,8 +67,12 @@ func (x *Explanation) Entry(s Step) *dtab.Dentry {
 	return &x.Table[s.Entry]
 }
 
-// errDepth is the text that Namerd has for a delegation that leads on and on.
-var errDepth = errors.New("Max recursion level reached.")
+// delegationDepth is a delegation that leads on and on, with the text that Namerd has for it.
+type delegationDepth struct{}
+
+func (delegationDepth) Error() string { return "Max recursion level reached." }
+
+var errDepth error = delegationDepth{}
 
 // Explain delegates name the way that Bind does, and tells all of it: every alternative is followed, also those that
 // Bind does not look at. It waits until everything is known; when ctx ends first, what is not known is Waiting. It fails

@@ -112,11 +112,11 @@ func words(f *File) string {
 }
 
 func TestPositions(t *testing.T) {
-	f, err := Parse("# é\n/a => /b ;é")
-	if err == nil {
+	if _, err := Parse("# é\n/a => /b ;é"); err == nil {
 		t.Fatal("parses")
 	}
-	if f, err = Parse("# é\n/a => /b ; /c => /d"); err != nil {
+	f, err := Parse("# é\n/a => /b ; /c => /d")
+	if err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range [][2]int{{2, 1}, {2, 12}} {

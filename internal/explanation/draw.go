@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -67,7 +68,20 @@ func (r row) width() int {
 	return utf8.RuneCountInString(r.rails + r.label + r.mark + r.text)
 }
 
-func (p *picture) add(r row) { p.rowv = append(p.rowv, r) }
+func (p *picture) add(r row) {
+	r.text = oneLine(r.text)
+	p.rowv = append(p.rowv, r)
+}
+
+// oneLine takes out what would disturb a terminal: errors may have come from anywhere.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
 
 // node draws a step and all below it. label is what its parent calls it, entry the parent's entry.
 func (p *picture) node(s Step, rails, below, label string, entry int) {
@@ -152,9 +166,9 @@ func labelOf(s, child Step, i int) string {
 func (p *picture) leaf(s Step) (mark, colour string, notes []string) {
 	b := s.Bound
 	mark, colour = "● ", green
-	switch n := len(b.Endpoints); {
+	switch n := b.Count; {
 	case b.Status == "ok" && n > 0:
-		notes = append(notes, count(n, "endpoint")+p.age(s)+": "+p.addresses(b.Endpoints))
+		notes = append(notes, count(n, "endpoint")+p.age(s)+": "+p.addresses(b))
 	case b.Status == "ok":
 		colour = yellow
 		notes = append(notes, "no endpoints"+p.age(s))
@@ -178,16 +192,16 @@ func (p *picture) leaf(s Step) (mark, colour string, notes []string) {
 }
 
 // addresses lists the first few.
-func (p *picture) addresses(all []Endpoint) string {
+func (p *picture) addresses(b *Bound) string {
 	var list []string
-	for _, e := range all[:min(p.Addresses, len(all))] {
+	for _, e := range b.Endpoints[:min(p.Addresses, len(b.Endpoints))] {
 		text := e.Address
 		if e.Weight != 1 {
 			text += fmt.Sprintf(" * %g", e.Weight)
 		}
 		list = append(list, text)
 	}
-	if more := len(all) - len(list); more > 0 {
+	if more := b.Count - len(list); more > 0 {
 		list = append(list, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(list, ", ")
@@ -283,7 +297,7 @@ func (p *picture) header(b *strings.Builder) {
 	}
 	b.WriteString(text + "\n")
 	if p.x.Trouble != "" {
-		b.WriteString(p.paint(yellow, p.x.Trouble) + "\n")
+		b.WriteString(p.paint(yellow, oneLine(p.x.Trouble)) + "\n")
 	}
 	if p.x.Connection != nil {
 		p.connection(b)
@@ -331,7 +345,7 @@ func (p *picture) summary(b *strings.Builder) {
 		case p.x.Waiting:
 			text = "not known: connections wait"
 		}
-		b.WriteString(p.paint(red, text) + "\n")
+		b.WriteString(p.paint(red, oneLine(text)) + "\n")
 		return
 	}
 	widest := 0
@@ -347,7 +361,7 @@ func (p *picture) summary(b *strings.Builder) {
 		text := ""
 		switch s := leaves[id]; {
 		case serves(s):
-			text = p.paint(green, count(len(s.Bound.Endpoints), "endpoint"))
+			text = p.paint(green, count(s.Bound.Count, "endpoint"))
 		case live:
 			text = p.paint(yellow, "no endpoints: its share goes to the others")
 		default:
@@ -358,7 +372,7 @@ func (p *picture) summary(b *strings.Builder) {
 }
 
 func serves(s Step) bool {
-	return s.Bound != nil && s.Bound.Status == "ok" && len(s.Bound.Endpoints) > 0
+	return s.Bound != nil && s.Bound.Status == "ok" && s.Bound.Count > 0
 }
 
 // paint puts a text into a colour.

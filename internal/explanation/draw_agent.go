@@ -18,10 +18,10 @@ func (p *picture) agent(b *strings.Builder) {
 	if a.LastGood {
 		b.WriteString(p.paint(yellow, "  goes on with the last good binding: "+a.Bound) + "\n")
 		if a.Error != "" {
-			b.WriteString(p.paint(yellow, "  because: "+a.Error) + "\n")
+			b.WriteString(p.paint(yellow, "  because: "+oneLine(a.Error)) + "\n")
 		}
 	} else if a.Error != "" {
-		b.WriteString(p.paint(red, "  "+a.Status+": "+a.Error) + "\n")
+		b.WriteString(p.paint(red, "  "+a.Status+": "+oneLine(a.Error)) + "\n")
 	}
 	for _, c := range a.Clusters {
 		state := ""

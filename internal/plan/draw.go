@@ -59,13 +59,13 @@ func (n Name) draw(b *strings.Builder, paint func(Verdict, string) string) {
 		widest = max(widest, len(c.ID))
 	}
 	drawClusters(b, "now ", n.Before, widest, "nothing")
-	nothing := "nothing"
-	if n.Error != "" {
-		nothing = n.Error
+	nothing, why := "nothing", strings.Join(strings.Fields(n.Error), " ")
+	if why != "" {
+		nothing = why
 	}
 	drawClusters(b, "then", n.After, widest, nothing)
-	if n.Error != "" && len(n.After) > 0 {
-		fmt.Fprintf(b, "               %s\n", n.Error)
+	if why != "" && len(n.After) > 0 {
+		fmt.Fprintf(b, "               %s\n", why)
 	}
 }
 
