@@ -79,6 +79,14 @@ func (c *hostlessConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// CloseWrite is for net/http, which wants its last words to arrive before it closes.
+func (c *hostlessConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
 // take makes a head that ends there ready to be read, or without an end, all there is.
 func (c *hostlessConn) take(end int) {
 	c.ready, c.plain = completed(c.head[:end])
