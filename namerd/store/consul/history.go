@@ -37,6 +37,7 @@ type past struct {
 	keys     []string // the oldest first
 	sizes    []int
 	recorded bool // the newest describes the state that is there
+	newest   *api.KVPair
 }
 
 // recordName is the name of a record made at that time, which is put after that of the newest one: clocks differ.
@@ -92,6 +93,7 @@ func (s *Store) past(ctx context.Context, ns string, current *api.KVPair) (*past
 	if pair == nil { // somebody else changes the table now, and ours will be refused
 		return p, nil
 	}
+	p.newest = pair
 	if newest, err := change(pair); err == nil {
 		p.recorded = current == nil && !newest.Exists || current != nil && newest.Version == versionOf(current)
 	}
@@ -136,6 +138,9 @@ func (s *Store) records(ns string, p *past, current *api.KVPair, c store.Change)
 		ops = append(ops, &api.TxnOp{KV: op})
 		return op
 	}
+	if current == nil {
+		ops = stillNewest(p.newest)
+	}
 	if !p.recorded {
 		if f, ok := found(current); ok {
 			add(f)
@@ -148,6 +153,22 @@ func (s *Store) records(ns string, p *past, current *api.KVPair, c store.Change)
 		}
 	}
 	return ops, own
+}
+
+// stillNewest lets a namespace be created only if no other has been created, and deleted again, since the newest record was
+// read, as ours would stand before theirs then: that there is no table is so before and after. Whoever creates changes the
+// newest record, which keeps the version that it had.
+func stillNewest(newest *api.KVPair) api.TxnOps {
+	if newest == nil {
+		return nil
+	}
+	c, err := change(newest)
+	if err != nil {
+		return nil
+	}
+	return api.TxnOps{{KV: &api.KVTxnOp{
+		Verb: api.KVCAS, Key: newest.Key, Value: store.MarshalChange(c), Flags: newest.Flags + 1, Index: newest.ModifyIndex,
+	}}}
 }
 
 // History returns ErrMissing for a namespace of which nothing is known.

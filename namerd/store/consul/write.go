@@ -161,8 +161,9 @@ func (s *Store) commit(ctx context.Context, key string, ops api.TxnOps) error {
 	}
 	var problems []error
 	for _, e := range answer.Errors {
-		own := e.OpIndex >= 0 && e.OpIndex < len(ops) && ops[e.OpIndex].KV.Key == key
-		if own && !refusal(e.What) {
+		known := e.OpIndex >= 0 && e.OpIndex < len(ops)
+		own := known && ops[e.OpIndex].KV.Key == key
+		if (own || known && ops[e.OpIndex].KV.Verb == api.KVCAS) && !refusal(e.What) {
 			return errStale
 		}
 		err := errors.New(e.What)
@@ -232,6 +233,9 @@ func (s *Store) writeLarge(ctx context.Context, ns, key string, table, records a
 		own.Value = store.MarshalChange(c)
 	}
 	for _, op := range records {
+		if op.KV.Verb == api.KVCAS { // the table is there: it is too late to compare
+			continue
+		}
 		if err := s.remember(ctx, op.KV); err != nil {
 			s.logger.Warn("a change is not in the history", "namespace", ns, "error", err)
 			break
