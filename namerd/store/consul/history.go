@@ -68,36 +68,52 @@ func recordSize(key string) int {
 
 // past reads what is remembered; current is the state that is there, nil if there is none.
 func (s *Store) past(ctx context.Context, ns string, current *api.KVPair) (*past, error) {
+	p := &past{}
+	var err error
+	if p.keys, err = s.recordKeys(ctx, ns); err != nil {
+		return nil, err
+	}
+	for len(p.keys) > 0 && p.newest == nil {
+		newest := p.keys[len(p.keys)-1]
+		if p.newest, _, err = s.kv.Get(newest, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)); err != nil {
+			return nil, fmt.Errorf("read the history of %s from Consul: %w", ns, err)
+		}
+		if p.newest != nil && p.newest.Flags == 0 {
+			break
+		}
+		// It has been forgotten, or is followed by another: as a rule, somebody has just been faster.
+		if p.keys, err = s.recordKeys(ctx, ns); err != nil {
+			return nil, err
+		}
+		if len(p.keys) > 0 && p.keys[len(p.keys)-1] != newest {
+			p.newest = nil
+		}
+	}
+	for _, k := range p.keys {
+		p.sizes = append(p.sizes, recordSize(k))
+	}
+	if p.newest == nil {
+		p.recorded = current == nil
+		return p, nil
+	}
+	if newest, err := change(p.newest); err == nil {
+		p.recorded = current == nil && !newest.Exists || current != nil && newest.Version == versionOf(current)
+	}
+	return p, nil
+}
+
+// recordKeys are the keys of all records of a namespace, the oldest first.
+func (s *Store) recordKeys(ctx context.Context, ns string) ([]string, error) {
 	keys, _, err := s.kv.Keys(s.historyPrefix(ns), "", (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read the history of %s from Consul: %w", ns, err)
 	}
-	p := &past{}
-	for _, k := range keys {
-		if _, ok := recordTime(k); ok {
-			p.keys = append(p.keys, k)
-		}
-	}
-	slices.Sort(p.keys)
-	for _, k := range p.keys {
-		p.sizes = append(p.sizes, recordSize(k))
-	}
-	if len(p.keys) == 0 {
-		p.recorded = current == nil
-		return p, nil
-	}
-	pair, _, err := s.kv.Get(p.keys[len(p.keys)-1], (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("read the history of %s from Consul: %w", ns, err)
-	}
-	if pair == nil { // somebody else changes the table now, and ours will be refused
-		return p, nil
-	}
-	p.newest = pair
-	if newest, err := change(pair); err == nil {
-		p.recorded = current == nil && !newest.Exists || current != nil && newest.Version == versionOf(current)
-	}
-	return p, nil
+	keys = slices.DeleteFunc(keys, func(k string) bool {
+		_, ok := recordTime(k)
+		return !ok
+	})
+	slices.Sort(keys)
+	return keys, nil
 }
 
 // change reads a record.

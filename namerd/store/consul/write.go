@@ -2,6 +2,7 @@ package consul
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,19 @@ func (s *Store) write(ctx context.Context, ns, key, action string, d *dtab.Dtab,
 	p, err := s.past(ctx, ns, current)
 	if err != nil {
 		return s.unremembered(ctx, ns, key, table, err)
+	}
+	if current == nil && !p.recorded {
+		// Somebody has deleted it by hand, unless it has been created since it was read, and perhaps deleted again.
+		if _, err := s.get(ctx, key); !errors.Is(err, store.ErrMissing) {
+			return cmp.Or(err, errStale)
+		}
+		again, err := s.past(ctx, ns, nil)
+		if err != nil {
+			return err
+		}
+		if again.recorded || again.newest.Key != p.newest.Key {
+			return errStale
+		}
 	}
 	records, own := s.records(ns, p, current, c)
 	if size(table)+size(records) > maxRequest {
