@@ -1,4 +1,4 @@
-package prom
+package promx
 
 import (
 	"testing"
@@ -18,5 +18,9 @@ func TestRegisteredTwiceIsTheFirst(t *testing.T) {
 	other := Registered(reg, prometheus.NewGauge(prometheus.GaugeOpts{Name: "h", Help: "Another."}))
 	if other == first {
 		t.Error("another gauge is the first")
+	}
+	alone := gauge()
+	if Registered(nil, alone) != alone {
+		t.Error("without a registry it is another")
 	}
 }
