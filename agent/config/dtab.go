@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"argosy/internal/hclx"
+	"argosy/namerd/store"
 )
 
 const dtabHint = `write in it one of: static = "/svc => ...", file = "...", consul {}, namerd {}`
@@ -66,11 +67,9 @@ func (l *loader) dtab() {
 
 // namespace refuses what is no name of a table.
 func (l *loader) namespace(a hclx.Attr, name string) {
-	if (name == "" || strings.Trim(name, namespaceLetters) != "") && !l.d.Failed(a) {
+	if !store.ValidName(name) && !l.d.Failed(a) {
 		l.d.Errorf(hclx.Place(a), "letters, digits, '-' and '_' are allowed", "namespace %q is no name of a table", name)
 	}
 }
-
-const namespaceLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 func label(block, name string) string { return fmt.Sprintf("%s %q", block, name) }

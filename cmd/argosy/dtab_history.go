@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/cli"
 
 	"argosy/dtab"
+	"argosy/internal/terminal"
 	"argosy/namerd/client"
 	"argosy/namerd/store"
 )
@@ -138,7 +139,7 @@ func (c *dtabHistoryCommand) changes(shown, all []store.Change, diff bool) {
 		if x.Exists {
 			entries = fmt.Sprint(len(x.Dtab))
 		}
-		row(client.EncodeVersion(x.Version), x.At.UTC().Format("2006-01-02 15:04:05Z"), x.Action, entries, oneLine(by), oneLine(x.Author.Message))
+		row(client.EncodeVersion(x.Version), x.At.UTC().Format("2006-01-02 15:04:05Z"), x.Action, entries, terminal.OneLine(by), terminal.OneLine(x.Author.Message))
 	}
 	w.Flush()
 	for i, line := range strings.Split(strings.TrimSuffix(rows.String(), "\n"), "\n") {
@@ -152,16 +153,6 @@ func (c *dtabHistoryCommand) changes(shown, all []store.Change, diff bool) {
 			}
 		}
 	}
-}
-
-// oneLine keeps what others have written from upsetting the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7F || r >= 0x80 && r < 0xA0 {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }
 
 type dtabRollbackCommand struct{ *meta }

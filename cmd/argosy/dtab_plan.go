@@ -75,7 +75,7 @@ func (c *dtabPlanCommand) Run(args []string) int {
 	case f.json:
 		c.json(p)
 	default:
-		if err := plan.Draw(c.out, p, c.paint()); err != nil {
+		if err := plan.Draw(c.out, p, c.style().Colour); err != nil {
 			return c.fail(err)
 		}
 	}
@@ -124,7 +124,7 @@ func (m *meta) guard(ctx context.Context, f *namerdFlagSet, agents *agentFlagSet
 	case len(p.With(plan.Lost)) > 0:
 		if f.json {
 			m.json(map[string]any{"namespace": ns, "result": "refused", "plan": p})
-		} else if err := plan.Draw(m.errs, p, func(_ plan.Verdict, text string) string { return text }); err != nil {
+		} else if err := plan.Draw(m.errs, p, false); err != nil {
 			return nil, m.fail(err), true
 		}
 		fmt.Fprintln(m.errs, "argosy: not stored: something would be lost; -force stores it all the same")
@@ -138,16 +138,4 @@ func (m *meta) guard(ctx context.Context, f *namerdFlagSet, agents *agentFlagSet
 		fmt.Fprintf(m.errs, "argosy: warning: it is not known in time whether %s would be lost\n", n.Name)
 	}
 	return p, exitOK, false
-}
-
-// paint colours verdicts on a terminal.
-func (m *meta) paint() func(plan.Verdict, string) string {
-	colours := map[plan.Verdict]string{plan.Lost: "31", plan.Unknown: "33", plan.Moves: "36", plan.Shares: "36", plan.Gained: "32"}
-	coloured := m.style().Colour
-	return func(v plan.Verdict, text string) string {
-		if c := colours[v]; coloured && c != "" {
-			return "\x1b[" + c + "m" + text + "\x1b[0m"
-		}
-		return text
-	}
 }

@@ -71,14 +71,14 @@ func TestFleet(t *testing.T) {
 	f.Add("http://two", Answer{Agent: "two", Applies: true, Names: []Name{
 		name("/svc/redis", Lost, 2, 2), name("/svc/web", Same, 1, 0, now...), name("/svc/slow", Unknown, 0, 0),
 	}}, nil)
-	f.Add("http://three", Answer{}, errors.New("does not answer in time"))
+	f.Add("http://three", Answer{}, errors.New("answers \x1b[2Jnonsense\n")) // nothing that comes from outside commands the terminal
 	f.Add("http://four", Answer{Agent: "four", Source: "static", Why: "its table is in its configuration"}, nil)
 	var b strings.Builder
-	if err := Draw(&b, f, func(v Verdict, text string) string { return text }); err != nil {
+	if err := Draw(&b, f, false); err != nil {
 		t.Fatal(err)
 	}
 	const want = `2 agents asked about namespace default: 3 names in use, 15 connections open
-  not asked: http://three: does not answer in time
+  not asked: http://three: answers  [2Jnonsense 
   not counted: four (http://four): its table is in its configuration
 
 lost     /svc/redis  7 connections open on 2 agents, 7 touched

@@ -139,16 +139,9 @@ func (c *Client) List(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-func check(ns string) error {
-	if !store.ValidName(ns) {
-		return fmt.Errorf("%w: %q", store.ErrName, ns)
-	}
-	return nil
-}
-
 // Get returns ErrMissing for a namespace that does not exist.
 func (c *Client) Get(ctx context.Context, ns string) (store.Entry, error) {
-	if err := check(ns); err != nil {
+	if err := store.CheckName(ns); err != nil {
 		return store.Entry{}, err
 	}
 	what := "read " + ns
@@ -184,7 +177,7 @@ func EncodeVersion(v store.Version) string { return base64.StdEncoding.EncodeToS
 
 // write sends a table, or without one a request to delete.
 func (c *Client) write(ctx context.Context, what, method, ns string, d dtab.Dtab, header map[string]string) error {
-	if err := check(ns); err != nil {
+	if err := store.CheckName(ns); err != nil {
 		return err
 	}
 	what += " " + ns

@@ -33,7 +33,7 @@ func (c *Client) signed(ctx context.Context, header map[string]string) map[strin
 // History returns the changes of a namespace, the newest first; at most limit of them if that is above 0. It returns
 // ErrNoHistory from a namerd that keeps none, as Namerd 1.x.
 func (c *Client) History(ctx context.Context, ns string, limit int) ([]store.Change, error) {
-	if err := check(ns); err != nil {
+	if err := store.CheckName(ns); err != nil {
 		return nil, err
 	}
 	what, path := "history of "+ns, "history/"+ns
@@ -77,7 +77,7 @@ func (c *Client) History(ctx context.Context, ns string, limit int) ([]store.Cha
 // empty, if nobody changes the table meanwhile; else it returns ErrVersion. It returns ErrForgotten for a version that
 // namerd does not remember, or that was a deletion, and ErrNoHistory as History does.
 func (c *Client) Rollback(ctx context.Context, ns string, version, ifMatch store.Version) error {
-	if err := check(ns); err != nil {
+	if err := store.CheckName(ns); err != nil {
 		return err
 	}
 	header := c.signed(ctx, nil)

@@ -94,8 +94,8 @@ func New(o Options) (*Interpreter, error) {
 	if o.Namespace == "" {
 		o.Namespace = "default"
 	}
-	if !store.ValidName(o.Namespace) {
-		return nil, fmt.Errorf("namerd: %w: %q", store.ErrName, o.Namespace)
+	if err := store.CheckName(o.Namespace); err != nil {
+		return nil, fmt.Errorf("namerd: %w", err)
 	}
 	switch o.Mode {
 	case "":

@@ -52,21 +52,10 @@ func New(client *api.Client, pathPrefix string, logger hclog.Logger, limits ...s
 
 // key is where a namespace is kept.
 func (s *Store) key(ns string) (string, error) {
-	if !validName(ns) {
-		return "", fmt.Errorf("%w: %q", store.ErrName, ns)
+	if err := store.CheckName(ns); err != nil {
+		return "", err
 	}
 	return s.prefix + "/" + ns, nil
-}
-
-func validName(ns string) bool {
-	for i := range len(ns) {
-		switch c := ns[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return ns != ""
 }
 
 // List returns the namespaces in sorted order. Keys that are none, folders among them, are left out.
@@ -77,7 +66,7 @@ func (s *Store) List(ctx context.Context) ([]string, error) {
 	}
 	names := make([]string, 0, len(keys))
 	for _, k := range keys {
-		if ns, ok := strings.CutPrefix(k, s.prefix+"/"); ok && validName(ns) {
+		if ns, ok := strings.CutPrefix(k, s.prefix+"/"); ok && store.ValidName(ns) {
 			names = append(names, ns)
 		}
 	}

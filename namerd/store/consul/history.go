@@ -253,7 +253,7 @@ func (s *Store) forget(ctx context.Context) {
 	newest := map[string]string{} // when a namespace that is gone was changed last, as in its records' names
 	for _, key := range keys {
 		ns, record, ok := strings.Cut(strings.TrimPrefix(key, folder), "/")
-		if _, there := slices.BinarySearch(names, ns); ok && !there && validName(ns) {
+		if _, there := slices.BinarySearch(names, ns); ok && !there && store.ValidName(ns) {
 			newest[ns] = max(newest[ns], record)
 		}
 	}
