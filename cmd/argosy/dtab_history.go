@@ -180,7 +180,7 @@ Usage: argosy dtab rollback [options] NAME VERSION
 Options:
 
   -dry-run          Only show what it would change.
-  -force            Ask no agent.` + namerdFlags + agentFlags + `
+  -force            Ask no agent.` + writerFlags + agentFlags + `
 
 Example:
 
@@ -189,7 +189,7 @@ Example:
 }
 
 func (c *dtabRollbackCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab rollback")
+	f := c.writerFlags("dtab rollback")
 	dry := f.Bool("dry-run", false, "")
 	force := f.Bool("force", false, "")
 	agents := agentFlagsOf(f.FlagSet)

@@ -83,7 +83,9 @@ func (c *dtabPlanCommand) Run(args []string) int {
 	case len(p.With(plan.Lost)) > 0:
 		return exitLoses
 	case p.Counted() == 0:
-		fmt.Fprintln(c.errs, "argosy: no agent that uses this namespace could be asked: nothing is known")
+		if f.json { // else it is in the picture
+			fmt.Fprintln(c.errs, "argosy: nothing is known: no agent that uses this namespace could be asked")
+		}
 		return exitFailed
 	case len(p.With(plan.Unknown)) > 0:
 		return exitFailed
@@ -134,6 +136,9 @@ func (m *meta) guard(ctx context.Context, f *namerdFlagSet, agents *agentFlagSet
 			p.Silent()[0].URL, p.Silent()[0].Error)), true
 	}
 	m.warnSilent(p)
+	if p.Counted() == 0 {
+		fmt.Fprintf(m.errs, "argosy: warning: none of the agents asked uses namespace %s: nothing was planned\n", ns)
+	}
 	for _, n := range p.With(plan.Unknown) {
 		fmt.Fprintf(m.errs, "argosy: warning: it is not known in time whether %s would be lost\n", n.Name)
 	}

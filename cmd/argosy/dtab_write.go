@@ -44,7 +44,7 @@ Usage: argosy dtab create [options] NAME FILE
 
 Options:
 
-  -dtab TEXT        The table itself, in place of FILE.` + namerdFlags + `
+  -dtab TEXT        The table itself, in place of FILE.` + writerFlags + `
 
 Example:
 
@@ -52,7 +52,7 @@ Example:
 }
 
 func (c *dtabCreateCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab create")
+	f := c.writerFlags("dtab create")
 	text := f.String("dtab", "", "")
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
@@ -101,7 +101,7 @@ Options:
 
   -dtab TEXT        The table itself, in place of FILE.
   -version VERSION  The version to replace, as dtab get shows it.
-  -force            Replace or create, whatever there is, and ask no agent.` + namerdFlags + agentFlags + `
+  -force            Replace or create, whatever there is, and ask no agent.` + writerFlags + agentFlags + `
 
 Example:
 
@@ -110,7 +110,7 @@ Example:
 }
 
 func (c *dtabUpdateCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab update")
+	f := c.writerFlags("dtab update")
 	text := f.String("dtab", "", "")
 	version := f.String("version", "", "")
 	force := f.Bool("force", false, "")
@@ -180,7 +180,7 @@ Usage: argosy dtab delete [options] NAME
   Deletes a table. Names that agents look up in it are then nothing.` + namerdOptions + `
 
 Options:
-` + namerdFlags + `
+` + writerFlags + `
 
 Example:
 
@@ -188,7 +188,7 @@ Example:
 }
 
 func (c *dtabDeleteCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab delete")
+	f := c.writerFlags("dtab delete")
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
 		return code
