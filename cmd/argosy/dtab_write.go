@@ -177,10 +177,13 @@ func (c *dtabDeleteCommand) Help() string {
 	return strings.TrimSpace(`
 Usage: argosy dtab delete [options] NAME
 
-  Deletes a table. Names that agents look up in it are then nothing.` + namerdOptions + `
+  Deletes a table. Names that agents look up in it are then nothing. Where
+  agents are named it is planned first, as by argosy dtab update. A namerd that
+  keeps a history can bring it back: argosy dtab rollback.` + agentOptions + namerdOptions + `
 
 Options:
-` + writerFlags + `
+
+  -force            Ask no agent.` + writerFlags + agentFlags + `
 
 Example:
 
@@ -189,12 +192,21 @@ Example:
 
 func (c *dtabDeleteCommand) Run(args []string) int {
 	f := c.writerFlags("dtab delete")
+	force := f.Bool("force", false, "")
+	agents := agentFlagsOf(f.FlagSet)
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
 		return code
 	}
 	if len(rest) != 1 {
 		return c.usage("dtab delete: give one name")
+	}
+	if !*force {
+		ctx, cancel := context.WithTimeout(context.Background(), dtabTimeout)
+		defer cancel()
+		if _, code, stop := c.guard(ctx, f, agents, rest[0], nil); stop {
+			return code
+		}
 	}
 	return c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
 		if err := n.Delete(ctx, rest[0]); err != nil {

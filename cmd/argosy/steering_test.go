@@ -374,10 +374,10 @@ lost     /svc/redis  2 connections open, 2 touched
 names: 1 lost
 connections: 2 touched; those that are open stay open, new ones go elsewhere
 1 name would be lost, with 2 connections open now
-argosy: not stored: something would be lost; -force stores it all the same
+argosy: nothing changed: something would be lost; -force does it all the same
 `},
 		{[]string{"update", "default", "-dtab", good, "-agent", closedAddress(t)}, 1, "",
-			"argosy: not stored, cannot tell what would be lost: agent at http://ADDR cannot be reached: connect: connection refused; -force stores it without asking\n"},
+			"argosy: nothing changed, cannot tell what would be lost: agent at http://ADDR cannot be reached: connect: connection refused; -force asks no agent\n"},
 		{[]string{"update", "default", "-dtab", good, "-agent", closedAddress(t), "-agent", f.agent.AdminAddress()}, 0, "Updated default\n",
 			"argosy: warning: 1 of 2 agents do not answer; what only they use is not known\n"},
 		{[]string{"update", "default", "-force", "-dtab", losing}, 0, "Updated default\n", ""},
