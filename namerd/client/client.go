@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,6 +24,9 @@ const (
 	requestTimeout = namerdhttp.RequestTimeout
 	maxAnswer      = 64 << 20 // bytes; of histories, mostly
 )
+
+// ErrTrouble: namerd has failed itself. It cannot read its store, or what is there is no table.
+var ErrTrouble = errors.New("500 Internal Server Error")
 
 // Options may be left out.
 type Options struct {
@@ -115,10 +119,14 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 			text = "it wants a token or a certificate"
 		}
 	}
-	if text == "" {
-		return fmt.Errorf("%s: namerd at %s answers %s", what, c.base, r.Status)
+	status := errors.New(r.Status)
+	if r.StatusCode == http.StatusInternalServerError {
+		status = ErrTrouble
 	}
-	return fmt.Errorf("%s: namerd at %s answers %s: %s", what, c.base, r.Status, text)
+	if text == "" {
+		return fmt.Errorf("%s: namerd at %s answers %w", what, c.base, status)
+	}
+	return fmt.Errorf("%s: namerd at %s answers %w: %s", what, c.base, status, text)
 }
 
 // List returns the names in sorted order.

@@ -16,7 +16,6 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
-	"argosy/dtab"
 	"argosy/internal/blockq"
 	"argosy/namerd/store"
 )
@@ -102,9 +101,9 @@ func (s *Store) get(ctx context.Context, key string) (*api.KVPair, error) {
 // parse reads a value. The version is that of the row, never the header's: they differ as soon as the answer is not
 // about this key alone.
 func parse(pair *api.KVPair) (store.Entry, error) {
-	d, err := dtab.Parse(string(pair.Value))
+	d, err := store.ParseText("value of "+pair.Key+" in Consul", string(pair.Value))
 	if err != nil {
-		return store.Entry{}, fmt.Errorf("value of %s in Consul: %w", pair.Key, err)
+		return store.Entry{}, err
 	}
 	return store.Entry{Dtab: d, Version: versionOf(pair)}, nil
 }
