@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,8 +178,9 @@ func TestDelegation(t *testing.T) {
 		`{"type":"empty","path":"/e"},{"type":"exception","path":"/e","message":"no"},{"type":"union","path":"/c","union":[` +
 		`{"weight":0.3,"tree":{"type":"leaf","path":"/#/x","dentry":{"prefix":"/c","dst":"0.30*/x & /y"},"bound":{"addr":{"type":"bound","addrs":[],"meta":{}},"id":"/#/x","path":"/"}}},` +
 		`{"weight":1.0,"tree":{"type":"delegate","path":"/y","delegate":{"type":"exception","path":"/z","message":"not known yet"}}}]}]}`
-	if got := string(Delegation(x)); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	got, err := Delegation(x)
+	if err != nil || string(got) != want {
+		t.Errorf("got  %s %v\nwant %s", got, err, want)
 	}
 	n, err := DecodeDelegation([]byte(want))
 	if err != nil || string(Encode(n)) != want {
@@ -190,6 +192,35 @@ func TestDelegation(t *testing.T) {
 	for _, bad := range []string{``, `{}`, `[]`, `Request timed out.`} {
 		if n, err := DecodeDelegation([]byte(bad)); err == nil {
 			t.Errorf("%s is taken for %+v", bad, n)
+		}
+	}
+}
+
+// Every node tells the whole entry that led to it, and every leaf all its endpoints.
+func TestDelegationsAreBounded(t *testing.T) {
+	const many = 20_000
+	wide, err := dtab.Parse("/a => " + strings.Repeat("~ | ", many) + "~")
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := namer.Step{Kind: namer.StepAlt, Path: dtab.Path{"a"}, Entry: namer.NoEntry}
+	large := &namer.Bound{ID: dtab.Path{"a"}, Addr: ok(make([]namer.Endpoint, many)...)}
+	for about, child := range map[string]namer.Step{
+		"one entry of many nodes": {Kind: namer.StepNeg},
+		"one set of many leaves":  {Kind: namer.StepLeaf, Entry: namer.NoEntry, Bound: large},
+	} {
+		step.Steps = slices.Repeat([]namer.Step{child}, many)
+		for _, kind := range []namer.StepKind{namer.StepAlt, namer.StepUnion} {
+			step.Kind = kind
+			inner := namer.Step{Kind: namer.StepDelegate, Path: dtab.Path{"b"}, Entry: namer.NoEntry, Steps: []namer.Step{step}}
+			allocated := testing.AllocsPerRun(1, func() {
+				if body, err := Delegation(&namer.Explanation{Table: wide, Root: inner}); !errors.Is(err, ErrTooLarge) {
+					t.Errorf("%s: %d bytes, %v", about, len(body), err)
+				}
+			})
+			if allocated > 2_000_000 {
+				t.Errorf("%s: %v allocations", about, allocated)
+			}
 		}
 	}
 }
