@@ -47,10 +47,7 @@ func (d *delegation) node(s namer.Step) Node {
 	case namer.StepLeaf:
 		b := *s.Bound
 		b.Weight = nil // only bind shows it
-		for _, e := range b.Addr.Endpoints {
-			d.left -= len(e.Addr) + sizeOfEndpoint
-		}
-		if d.left >= 0 {
+		if d.left -= sizeOfEndpoints(b.Addr); d.left >= 0 {
 			n.Type, n.Bound = "leaf", boundOf(b)
 		}
 	case namer.StepDelegate:

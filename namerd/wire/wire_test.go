@@ -113,7 +113,7 @@ func TestTree(t *testing.T) {
 		`{"type":"alt","alt":[{"type":"neg"},{"type":"fail"}]}`: {Kind: dtab.Alt, Branches: []dtab.Branch[namer.Bound]{
 			{Weight: 1}, {Weight: 1, Tree: dtab.Tree[namer.Bound]{Kind: dtab.Fail}}}},
 	} {
-		if got := string(Tree(tree)); got != want {
+		if got := encoded(t, tree); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		back, err := DecodeTree([]byte(want))
@@ -196,6 +196,26 @@ func TestDelegation(t *testing.T) {
 	}
 }
 
+func encoded(t *testing.T, tree dtab.Tree[namer.Bound]) string {
+	t.Helper()
+	body, err := Tree(tree)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(body)
+}
+
+func TestTreesAreBounded(t *testing.T) {
+	const many = 2000
+	one := leaf("/a", "/", ok(make([]namer.Endpoint, many)...))
+	union := dtab.Tree[namer.Bound]{Kind: dtab.Union, Branches: slices.Repeat([]dtab.Branch[namer.Bound]{{Weight: 1, Tree: one}}, many)}
+	if body, err := Tree(union); err == nil {
+		t.Errorf("%d bytes", len(body))
+	}
+	union.Branches = union.Branches[:100]
+	encoded(t, union)
+}
+
 // Every node tells the whole entry that led to it, and every leaf all its endpoints.
 func TestDelegationsAreBounded(t *testing.T) {
 	const many = 20_000
@@ -239,9 +259,9 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		if tree, err := DecodeTree(body); err == nil {
-			once := Tree(tree)
-			again, err := DecodeTree(once)
-			if twice := Tree(again); err != nil || string(twice) != string(once) {
+			once := encoded(t, tree)
+			again, err := DecodeTree([]byte(once))
+			if twice := encoded(t, again); err != nil || twice != once {
 				t.Errorf("%s comes back as %s, %v", once, twice, err)
 			}
 		}
