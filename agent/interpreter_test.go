@@ -60,7 +60,7 @@ func TestRemoteInterpreter(t *testing.T) {
 
 	cfg := baseConfig(nil)
 	cfg.Dtab, cfg.Namers = config.Dtab{}, nil
-	cfg.Interpreter = &config.Interpreter{Address: h.URL, Namespace: "default", Mode: "auto", PollInterval: time.Second, MaxStreams: 10}
+	cfg.Interpreter = &config.Interpreter{Namerd: config.Namerd{Address: h.URL}, Namespace: "default", Mode: "auto", PollInterval: time.Second, MaxStreams: 10}
 	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
 	p := startAgent(t, cfg)
 	if _, who := p.dial("redis"); who != "one" {

@@ -50,8 +50,8 @@ func (l *loader) dtab() {
 	}
 	if raw.Namerd != nil {
 		sources = append(sources, "namerd")
-		c.Namerd = &DtabNamerd{Address: d.URL(raw.Namerd.Address), TokenFile: d.Readable(raw.Namerd.TokenFile), CAFile: d.CAFile(raw.Namerd.CAFile)}
-		c.Namerd.CertFile, c.Namerd.KeyFile = d.KeyPair(raw.Namerd.CertFile, raw.Namerd.KeyFile)
+		n := l.namerd(*raw.Namerd)
+		c.Namerd = &n
 	}
 	if c.SnapshotDir = d.String(raw.SnapshotDir); c.SnapshotDir != "" && c.Static != nil {
 		d.Errorf(hclx.Place(raw.SnapshotDir), "leave it out", "a table from the configuration needs no snapshot_dir")
@@ -63,6 +63,19 @@ func (l *loader) dtab() {
 	default:
 		d.Errorf(raw.Range, "leave exactly one of them", "the dtab has %d sources: %s", len(sources), strings.Join(sources, " and "))
 	}
+}
+
+// namerd takes how to reach one.
+func (l *loader) namerd(raw rawNamerd) Namerd {
+	d := l.d
+	n := Namerd{Address: d.URL(raw.Address), TokenFile: d.Readable(raw.TokenFile), CAFile: d.CAFile(raw.CAFile)}
+	n.CertFile, n.KeyFile = d.KeyPair(raw.CertFile, raw.KeyFile)
+	for _, a := range []hclx.Attr{raw.CAFile, raw.CertFile} {
+		if a != nil && strings.HasPrefix(n.Address, "http:") {
+			d.Errorf(a.NameRange, `write the address as "https://..."`, "%s has no effect without TLS", a.Name)
+		}
+	}
+	return n
 }
 
 // namespace refuses what is no name of a table.

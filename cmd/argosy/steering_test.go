@@ -53,7 +53,7 @@ func startFleet(t *testing.T) *fleetOfOne {
 	server := httptest.NewServer(f.namerd)
 	f.agent, err = agent.New(&config.Config{
 		Name: "proxy", Admin: config.Admin{Address: "127.0.0.1:0"},
-		Dtab:   config.Dtab{Namespace: "default", Namerd: &config.DtabNamerd{Address: server.URL}},
+		Dtab:   config.Dtab{Namespace: "default", Namerd: &config.Namerd{Address: server.URL}},
 		Namers: []mounts.Namer{{Kind: "static", Prefix: dtab.MustParsePath("/#/static"), Static: services}},
 		Listeners: []config.Listener{{Name: "redis", Network: "tcp", Address: "127.0.0.1:0",
 			Destination: dtab.MustParsePath("/svc/redis"), ConnectTimeout: 5 * time.Second}},
