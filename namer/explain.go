@@ -1,6 +1,7 @@
 package namer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -49,6 +50,19 @@ type Step struct {
 	Taken bool    // connections go here, or would if there were endpoints
 	Why   string  // why not, at the step where it was decided
 	Share float64 // of all connections of the name, 0 to 1, that come through here
+
+	passed *Step // see AsNamerd
+}
+
+// AsNamerd is the step as Namerd explains it. It is another one where the only entry that matches says ~: the name goes on
+// to the namers, as if there were no such entry, but Namerd's explanations end at it.
+func (s Step) AsNamerd() Step {
+	if s.passed == nil {
+		return s
+	}
+	p := *s.passed
+	p.Entry, p.Weight = s.Entry, s.Weight
+	return p
 }
 
 // Explanation is the whole delegation of a name at one moment, with all that was not taken.
@@ -83,10 +97,10 @@ func (in *Interpreter) Explain(ctx context.Context, name dtab.Path) (*Explanatio
 
 // ExplainTree is Explain for a tree of names.
 func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path]) (*Explanation, error) {
-	if !in.join() {
+	if !in.tasks.Begin() {
 		return nil, ErrClosed
 	}
-	defer in.wg.Done()
+	defer in.tasks.End()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
@@ -142,8 +156,8 @@ func (x *explainer) explain(ctx context.Context) (*Explanation, error) {
 	if x.eval.abort != nil {
 		return nil, x.eval.abort
 	}
-	if o.status == Failed && errors.Is(o.err, errDepth) {
-		return nil, errDepth
+	if o.status == Failed && !o.told {
+		return nil, o.err
 	}
 	root.settle(o.tree.Kind != dtab.Neg || o.status != OK, 1)
 	return &Explanation{Table: x.eval.table.all(), Stored: len(table.Dtab), Root: root.simplified(), Waiting: x.waiting}, nil
@@ -188,7 +202,8 @@ func (x *explainer) leaf(s Step, end found) (Step, outcome) {
 func several[L any](x *explainer, t dtab.Tree[L], depth int, s Step, leaf func(L) (Step, outcome)) (Step, outcome) {
 	var outcomes []outcome
 	for _, b := range t.Branches {
-		child, o := x.told(explain(x, b.Tree, depth, Step{Path: s.Path, Entry: s.Entry}, leaf))
+		child, o := explain(x, b.Tree, depth, Step{Path: s.Path, Entry: s.Entry}, leaf)
+		child, o = x.told(s, child, o)
 		if x.eval.abort != nil {
 			return s, failed(x.eval.abort)
 		}
@@ -211,13 +226,13 @@ func (x *explainer) alternatives(s Step, outcomes []outcome) (Step, outcome) {
 	return s, o
 }
 
-// told makes a child that has failed an exception, unless a step below it is one.
-func (x *explainer) told(s Step, o outcome) (Step, outcome) {
+// told makes a child of s that has failed an exception in the place of s, unless a step below it is one.
+func (x *explainer) told(s, child Step, o outcome) (Step, outcome) {
 	if o.status == Failed && !o.told {
 		o.told = true
 		return Step{Kind: StepException, Path: s.Path, Entry: s.Entry, Err: o.err}, o
 	}
-	return s, o
+	return child, o
 }
 
 // markAlt says of all children but the one that was taken why it was not.
@@ -274,18 +289,21 @@ func (x *explainer) path(path dtab.Path, entry, depth int) (Step, outcome) {
 		return x.namers(s, depth)
 	case len(entries) == 1:
 		child, o := x.follow(entries[0], path, depth+1)
+		child.Taken = true
+		delegate := s
+		delegate.Kind, delegate.Steps = StepDelegate, []Step{child}
 		if x.eval.table.entry(entries[0]).Dst.Kind == dtab.Neg { // as if there were no such entry: the namers are asked
 			if asked, known := x.namers(s, depth); asked.Kind != StepNeg {
+				asked.passed = &delegate
 				return asked, known
 			}
 		}
-		s.Kind, s.Steps = StepDelegate, []Step{child}
-		s.Steps[0].Taken = true
-		return s, o
+		return delegate, o
 	}
 	var outcomes []outcome
 	for _, n := range entries {
-		child, o := x.told(x.follow(n, path, depth+1))
+		child, o := x.follow(n, path, depth+1)
+		child, o = x.told(s, child, o)
 		if x.eval.abort != nil {
 			return s, failed(x.eval.abort)
 		}
@@ -385,6 +403,7 @@ func (s Step) simplified() Step {
 	default:
 		if c.Path.Equal(s.Path) {
 			c.Entry, c.Weight, c.Why, c.Taken, c.Share = s.Entry, s.Weight, s.Why, s.Taken, s.Share
+			c.passed = cmp.Or(s.passed, c.passed)
 			return c
 		}
 	}
@@ -393,7 +412,7 @@ func (s Step) simplified() Step {
 
 // includes reports whether c's steps may stand in s in its place.
 func (s Step) includes(c Step) bool {
-	return s.Kind == StepAlt && c.Kind == StepAlt && len(c.Steps) > 1 && c.Path.Equal(s.Path)
+	return s.Kind == StepAlt && c.Kind == StepAlt && len(c.Steps) > 1 && c.passed == nil && c.Path.Equal(s.Path)
 }
 
 // flat appends the steps of s, with those that may stand in the place of one of them, however deep. why is the reason

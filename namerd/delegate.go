@@ -126,6 +126,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, delegate func(c
 	case err != nil:
 		replyText(w, http.StatusInternalServerError, err.Error())
 	default:
-		reply(w, http.StatusOK, typeJSON, wire.Delegation(x))
+		body, err := wire.Delegation(x)
+		if err != nil {
+			replyText(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		reply(w, http.StatusOK, typeJSON, body)
 	}
 }

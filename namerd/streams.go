@@ -14,8 +14,8 @@ import (
 // watchTable streams a namespace: one document for each of its states. While the store is in trouble the stream is
 // silent; what was sent last stands.
 func (s *Server) watchTable(w http.ResponseWriter, r *http.Request, ns string) {
-	if !store.ValidName(ns) {
-		s.failed(w, r, ns, store.ErrName)
+	if err := store.CheckName(ns); err != nil {
+		s.failed(w, r, ns, err)
 		return
 	}
 	contentType, showAbsent := accepted(r), isTrue(parameter(r, "absent"))

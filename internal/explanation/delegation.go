@@ -151,7 +151,7 @@ func boundOfWire(b *wire.Bound) *Bound {
 	if json.Unmarshal(wire.Encode(b.Addr), &addr) != nil {
 		return t
 	}
-	t.Error = addr.Cause
+	t.Error, t.Count = addr.Cause, len(addr.Addrs)
 	if t.Status = addr.Type; t.Status == "bound" {
 		t.Status = "ok"
 	}

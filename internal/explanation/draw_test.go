@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -27,7 +28,7 @@ func explain(t *testing.T, table, name string, request int) *Explanation {
 	services.SetEndpoints("redis2", "10.0.1.1:6379")
 	services.SetEndpoints("dry")
 	services.Remove("redis")
-	services.Fail("broken", errors.New("403 Permission denied"))
+	services.Fail("broken", errors.New("403\nPermission\x1bdenied"))
 	services.SetAddr("old", namer.Addr{Status: namer.OK, Stale: true, Endpoints: []namer.Endpoint{{Addr: "10.0.2.1:1", Weight: 2}}})
 	in := namer.NewInterpreter(namer.Options{
 		Mounts:            []namer.Mount{{Prefix: dtab.MustParsePath("/#/consul"), Namer: services}},
@@ -266,4 +267,36 @@ agent proxy, 3 connections open
 			t.Errorf("drawn:\n%s", b.String())
 		}
 	})
+}
+
+// A table that leads to one large service by thousands of ways does not fill the memory of those who explain it.
+func TestLargeExplanation(t *testing.T) {
+	t.Parallel()
+	endpoints := make([]namer.Endpoint, 1000)
+	for i := range endpoints {
+		endpoints[i] = namer.Endpoint{Addr: fmt.Sprintf("10.0.%d.%d:1", i/250, i%250), Weight: 1}
+	}
+	services := manual.New(1)
+	services.SetAddr("a", namer.Addr{Status: namer.OK, Endpoints: endpoints})
+	table, err := dtab.Parse("/w => " + strings.Repeat("/#/s/a & ", 4000) + "/#/s/a/" + strings.Repeat("x", 100_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := namer.NewInterpreter(namer.Options{Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/s"), Namer: services}},
+		Dtab: watch.Fixed(namer.Table(table, nil))})
+	defer in.Close()
+	name := dtab.MustParsePath("/w")
+	x, err := in.Explain(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Of(name, x, 0, time.Now())
+	body, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := e.Tree.Steps[4000]
+	if len(body) > 32<<20 || len(e.Tree.Steps) != 4001 || last.Bound.Count != 1000 || len(last.Bound.Endpoints) != 0 || len(last.Path) > 100 {
+		t.Errorf("%d bytes, %d steps, the last %+v", len(body), len(e.Tree.Steps), last)
+	}
 }

@@ -3,6 +3,7 @@
 package explanation
 
 import (
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -30,6 +31,13 @@ type Explanation struct {
 
 	// Connection is the live one whose name was asked for.
 	Connection *Connection `json:"connection,omitempty"`
+}
+
+// Serves reports whether connections to the name find an endpoint.
+func (x *Explanation) Serves() bool { return x.Tree.serves() }
+
+func (s Step) serves() bool {
+	return s.Taken && (serves(s) || slices.ContainsFunc(s.Steps, Step.serves))
 }
 
 // Entry is an entry of the table that takes part.
@@ -62,7 +70,8 @@ type Bound struct {
 	Status    string     `json:"status"` // of namer.Status
 	Error     string     `json:"error,omitempty"`
 	Stale     bool       `json:"stale,omitempty"` // the last known good set, kept because the source is in trouble
-	Endpoints []Endpoint `json:"endpoints"`
+	Count     int        `json:"count"`           // of endpoints
+	Endpoints []Endpoint `json:"endpoints"`       // all of them, unless the whole would become too large
 }
 
 // Endpoint is one place to connect to.
@@ -121,7 +130,7 @@ type AgentEndpoint struct {
 // Of puts a namer's explanation into its travelling form. request is how many entries at the end of the table came with
 // the question.
 func Of(name dtab.Path, x *namer.Explanation, request int, at time.Time) *Explanation {
-	c := &converter{x: x, request: request, index: map[int]int{}, entries: []Entry{}}
+	c := &converter{x: x, request: request, index: map[int]int{}, entries: []Entry{}, left: largest}
 	e := &Explanation{Name: name.String(), At: at, Total: len(x.Table), Waiting: x.Waiting}
 	e.Tree = c.step(x.Root, false)
 	e.Entries = c.entries
@@ -135,7 +144,12 @@ func Broken(name dtab.Path, err error, at time.Time) *Explanation {
 	}}
 }
 
+// largest is about how many bytes of names and endpoints an explanation has. A wide table can lead to one large service
+// by thousands of ways: what comes behind is cut short.
+const largest = 8 << 20
+
 type converter struct {
+	left    int // bytes
 	x       *namer.Explanation
 	request int
 	index   map[int]int // of the table's entries in entries
@@ -143,18 +157,18 @@ type converter struct {
 }
 
 func (c *converter) step(s namer.Step, inUnion bool) Step {
-	t := Step{Kind: s.Kind.String(), Path: s.Path.String(), Taken: s.Taken, Share: s.Share, Why: s.Why, Entry: c.entry(s)}
+	t := Step{Kind: s.Kind.String(), Path: c.text(s.Path.String()), Taken: s.Taken, Share: s.Share, Why: s.Why, Entry: c.entry(s)}
 	if inUnion {
 		t.Weight = &s.Weight
 	}
 	if s.Err != nil {
-		t.Error = s.Err.Error()
+		t.Error = c.text(s.Err.Error())
 	}
 	if !s.Since.IsZero() {
 		t.Since = &s.Since
 	}
 	if s.Bound != nil {
-		t.Bound = boundOf(*s.Bound)
+		t.Bound = c.bound(*s.Bound)
 	}
 	for _, child := range s.Steps {
 		t.Steps = append(t.Steps, c.step(child, s.Kind == namer.StepUnion))
@@ -187,16 +201,34 @@ func (c *converter) entry(s namer.Step) *int {
 	return &i
 }
 
-func boundOf(b namer.Bound) *Bound {
-	t := &Bound{ID: b.ID.String(), Status: b.Addr.Status.String(), Stale: b.Addr.Stale, Endpoints: []Endpoint{}}
+func (c *converter) bound(b namer.Bound) *Bound {
+	t := &Bound{
+		ID: c.text(b.ID.String()), Status: b.Addr.Status.String(), Stale: b.Addr.Stale,
+		Count: len(b.Addr.Endpoints), Endpoints: []Endpoint{},
+	}
 	if len(b.Residual) > 0 {
-		t.Residual = b.Residual.String()
+		t.Residual = c.text(b.Residual.String())
 	}
 	if b.Addr.Err != nil {
-		t.Error = b.Addr.Err.Error()
+		t.Error = c.text(b.Addr.Err.Error())
 	}
 	for _, e := range b.Addr.Endpoints {
+		for k, v := range e.Meta {
+			c.left -= len(k) + len(v)
+		}
+		if c.left -= 64 + len(e.Addr); c.left < 0 {
+			break
+		}
 		t.Endpoints = append(t.Endpoints, Endpoint{Address: e.Addr, Weight: e.Weight, Meta: e.Meta})
 	}
 	return t
+}
+
+// text takes a text from what is left, and cuts it short when there is nothing.
+func (c *converter) text(s string) string {
+	const short = 64
+	if c.left -= len(s); c.left < 0 && len(s) > short {
+		return s[:short] + "..."
+	}
+	return s
 }

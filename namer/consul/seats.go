@@ -147,7 +147,10 @@ func (m *member) leave() {
 	if m.seated {
 		m.stand()
 	}
-	idle := s.callersNeeded()
+	var idle []*caller
+	if len(s.members) <= s.limit() {
+		idle = s.callersNeeded()
+	}
 	s.mu.Unlock()
 	for _, c := range idle {
 		c.stop()
@@ -200,7 +203,7 @@ func (m *member) sit() bool {
 	s.mu.Lock()
 	seated := m.place(time.Now())
 	var idle []*caller
-	if !seated {
+	if !seated && (s.callers[m.datacenter] == nil || len(s.members) <= s.limit()) {
 		idle = s.callersNeeded()
 	}
 	s.mu.Unlock()
@@ -213,6 +216,10 @@ func (m *member) sit() bool {
 // place is sit for the caller that holds mu.
 func (m *member) place(now time.Time) bool {
 	s := m.seats
+	if !m.seated && s.taken >= s.limit() {
+		m.waiting = now
+		return false
+	}
 	first := s.first(now)
 	switch {
 	case m.seated && s.taken <= s.limit() && (first == nil || !first.before(m, now)):
