@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -52,6 +53,7 @@ type Step struct {
 	Share float64 // of all connections of the name, 0 to 1, that come through here
 
 	passed *Step // see AsNamerd
+	empty  bool  // comes to a $, as the branch of a union
 }
 
 // AsNamerd is the step as Namerd explains it. It is another one where the only entry that matches says ~: the name goes on
@@ -264,6 +266,7 @@ func (s *Step) markAlt(outcomes []outcome, taken int) {
 // markUnion says of the branches that do not count why, and returns the union's outcome.
 func (s *Step) markUnion(outcomes []outcome, o outcome) outcome {
 	for i := range s.Steps {
+		s.Steps[i].empty = outcomes[i].status == OK && outcomes[i].tree.Kind == dtab.Empty
 		switch child := outcomes[i]; {
 		case len(outcomes) > 1 && child.status == OK && (child.tree.Kind == dtab.Neg || child.tree.Kind == dtab.Fail):
 			s.Steps[i].Why = "is nothing: its weight goes to the others"
@@ -300,6 +303,9 @@ func (x *explainer) path(path dtab.Path, entry, depth int) (Step, outcome) {
 		}
 		return delegate, o
 	}
+	if depth >= x.eval.limits.depth { // the alternatives as a whole are too deep, not each of them
+		return s, failed(errDepth)
+	}
 	var outcomes []outcome
 	for _, n := range entries {
 		child, o := x.follow(n, path, depth+1)
@@ -330,10 +336,12 @@ func (x *explainer) namers(s Step, depth int) (Step, outcome) {
 		x.waiting = true
 		s.Kind = StepWaiting
 		return s, outcome{status: Pending, since: a.since}
+	case depth >= x.eval.limits.depth: // whatever the answer is, it comes too late
+		return s, failed(errDepth)
 	case a.Status == Failed:
 		s.Kind, s.Err = StepException, a.Err
 		return s, outcome{status: Failed, err: a.Err, told: true}
-	case a.Tree.Kind == dtab.Neg && depth < x.eval.limits.depth:
+	case a.Tree.Kind == dtab.Neg:
 		return s, outcome{status: OK}
 	}
 	step, o := explain(x, a.Tree, depth+1, Step{Path: s.Path, Entry: s.Entry}, func(l Leaf) (Step, outcome) {
@@ -355,25 +363,32 @@ func (s *Step) settle(taken bool, share float64) {
 		s.Share = share
 	}
 	total, heaviest := 0.0, 0.0
+	all := !slices.ContainsFunc(s.Steps, Step.counted)
 	for _, c := range s.Steps {
-		if c.Taken && !(c.Kind == StepEmpty && c.Weight == 0) {
+		if c.Taken {
 			heaviest = max(heaviest, c.Weight)
 		}
 	}
 	for _, c := range s.Steps {
-		if c.Taken && s.Kind == StepUnion {
+		if c.Taken && (all || c.counted()) {
 			total += relative(c.Weight, heaviest)
 		}
 	}
 	for i := range s.Steps {
 		c := &s.Steps[i]
 		part := s.Share
-		if s.Kind == StepUnion && total > 0 {
+		switch {
+		case s.Kind == StepUnion && !all && !c.counted():
+			part = 0
+		case s.Kind == StepUnion && total > 0:
 			part *= relative(c.Weight, heaviest) / total
 		}
 		c.settle(taken && c.Taken, part)
 	}
 }
+
+// counted reports whether a branch of a union takes part in it: a $ of weight zero does not, unless there is nothing else.
+func (s Step) counted() bool { return s.Taken && (s.Weight > 0 || !s.empty) }
 
 // simplified puts together what belongs to one name: an entry whose destination is a tree stands as that tree, and
 // alternatives of alternatives of one name are one list.
