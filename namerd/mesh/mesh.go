@@ -30,7 +30,7 @@ const (
 	maxRequest           = 1 << 20 // bytes
 	maxHeaders           = 16 << 10
 
-	setupTimeout = 10 * time.Second // for the handshakes of a connection
+	setupTimeout = 4 * time.Second // for the handshakes of a connection; who is told to stop waits for them
 
 	// fastestPings is how often a client may ping: as it likes. Linkerd's failureThreshold sets the pace, and gRPC reads no
 	// further while its answers are not taken.
