@@ -39,6 +39,7 @@ const (
 	bodyTimeout   = 30 * time.Second // for the body of a request, so that a stuck writer does not stay for ever
 	writeTimeout  = 30 * time.Second // for one message to a reader, so that a stuck one does not stay for ever
 	shutdownGrace = 10 * time.Second // for requests under way when the server is told to stop
+	stuckGrace    = 2 * time.Second  // for bodies and messages under way then, so that a stuck one does not use all of that
 
 	maxHeaderBytes = 64 << 10
 )
@@ -148,6 +149,8 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	var fresh freshConns
+	server.ConnState = fresh.note
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(hostlessListener{l, s.logger}) }()
 	s.logger.Info("serving dtabs", "address", l.Addr().String(), "read_only", s.readOnly.Load())
@@ -159,6 +162,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.closing.Do(s.stop)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
+	fresh.close()
 	err := server.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.logger.Warn("requests still under way were cut off", "after", shutdownGrace)
