@@ -157,6 +157,9 @@ func (c *Client) Get(ctx context.Context, ns string) (store.Entry, error) {
 	if err != nil {
 		return store.Entry{}, fmt.Errorf("%s: %w", what, err)
 	}
+	if r.StatusCode == http.StatusNotFound && len(body) > 0 { // namerd's own has no body; this is no reason to take a table away
+		return store.Entry{}, fmt.Errorf("%s: what answers 404 at %s is not namerd: %.200q", what, c.base, body)
+	}
 	if r.StatusCode != http.StatusOK {
 		return store.Entry{}, c.refused(what, r, body)
 	}
