@@ -31,7 +31,11 @@ func (s *bindingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for t := range watch.Values(r.Context(), s.tree) {
-		_, _ = w.Write(append(wire.Tree(t), '\n'))
+		text, err := wire.Tree(t)
+		if err != nil {
+			return
+		}
+		_, _ = w.Write(append(text, '\n'))
 		if flush() != nil || r.URL.Query().Get("watch") == "" {
 			return
 		}
@@ -60,7 +64,7 @@ func TestRemoteInterpreter(t *testing.T) {
 
 	cfg := baseConfig(nil)
 	cfg.Dtab, cfg.Namers = config.Dtab{}, nil
-	cfg.Interpreter = &config.Interpreter{Address: h.URL, Namespace: "default", Mode: "auto", PollInterval: time.Second, MaxStreams: 10}
+	cfg.Interpreter = &config.Interpreter{Namerd: config.Namerd{Address: h.URL}, Namespace: "default", Mode: "auto", PollInterval: time.Second, MaxStreams: 10}
 	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
 	p := startAgent(t, cfg)
 	if _, who := p.dial("redis"); who != "one" {

@@ -28,7 +28,7 @@ func TestTableShift(t *testing.T) {
 	defer h.CloseClientConnections()
 
 	cfg := baseConfig(map[string][]string{"one": {one.addr}, "two": {two.addr}})
-	cfg.Dtab = config.Dtab{Namespace: "default", Namerd: &config.DtabNamerd{Address: h.URL}}
+	cfg.Dtab = config.Dtab{Namespace: "default", Namerd: &config.Namerd{Address: h.URL}}
 	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
 	p := startAgent(t, cfg)
 	old, who := p.dial("redis")

@@ -33,7 +33,7 @@ func withNamerd(t *testing.T, cfg *config.Config, table string) *store.Memory {
 		h.CloseClientConnections()
 		h.Close()
 	})
-	cfg.Dtab = config.Dtab{Namespace: "default", Namerd: &config.DtabNamerd{Address: h.URL}}
+	cfg.Dtab = config.Dtab{Namespace: "default", Namerd: &config.Namerd{Address: h.URL}}
 	return tables
 }
 
@@ -204,7 +204,7 @@ func TestQuestionsToNamerd(t *testing.T) {
 	})
 	cfg := baseConfig(nil)
 	cfg.Dtab, cfg.Namers = config.Dtab{}, nil
-	cfg.Interpreter = &config.Interpreter{Address: h.URL, Namespace: "default", Local: mustDtab("/mine => /svc/two"),
+	cfg.Interpreter = &config.Interpreter{Namerd: config.Namerd{Address: h.URL}, Namespace: "default", Local: mustDtab("/mine => /svc/two"),
 		Mode: "auto", PollInterval: time.Second, MaxStreams: 10}
 	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis"), listenerTo("mine", "/mine")}
 	p := startAgent(t, cfg)

@@ -35,7 +35,7 @@ func TestNowhereToGo(t *testing.T) {
 func TestPendingTimeout(t *testing.T) {
 	cfg := baseConfig(nil)
 	dead := "http://" + downAddress(t)
-	cfg.Dtab = config.Dtab{Namespace: "default", Namerd: &config.DtabNamerd{Address: dead}}
+	cfg.Dtab = config.Dtab{Namespace: "default", Namerd: &config.Namerd{Address: dead}}
 	l := listenerTo("redis", "/svc/redis")
 	l.ConnectTimeout = 200 * time.Millisecond
 	cfg.Listeners = []config.Listener{l}

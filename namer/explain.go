@@ -99,10 +99,10 @@ func (in *Interpreter) Explain(ctx context.Context, name dtab.Path) (*Explanatio
 
 // ExplainTree is Explain for a tree of names.
 func (in *Interpreter) ExplainTree(ctx context.Context, tree dtab.Tree[dtab.Path]) (*Explanation, error) {
-	if !in.join() {
+	if !in.tasks.Begin() {
 		return nil, ErrClosed
 	}
-	defer in.wg.Done()
+	defer in.tasks.End()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()

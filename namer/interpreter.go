@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/dtab"
+	"argosy/internal/tasks"
 	"argosy/internal/watch"
 	"argosy/namer/inet"
 )
@@ -81,9 +81,7 @@ type core struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	mu     sync.Mutex // guards closed, so that nobody joins wg once it is waited for
-	closed bool
+	tasks  tasks.Group
 }
 
 // NewInterpreter makes an Interpreter. Close it when it is no longer needed.
@@ -143,7 +141,7 @@ func (in *Interpreter) BindTree(ctx context.Context, tree dtab.Tree[dtab.Path]) 
 }
 
 func (in *Interpreter) bind(ctx context.Context, tree dtab.Tree[dtab.Path], guest bool) watch.Reader[Binding] {
-	if !in.join() {
+	if !in.tasks.Begin() {
 		return watch.Fixed(Binding{Status: Failed, Err: ErrClosed})
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -155,7 +153,7 @@ func (in *Interpreter) bind(ctx context.Context, tree dtab.Tree[dtab.Path], gues
 	}
 	b.step() // at once: what can be known now is known when Bind returns
 	go func() {
-		defer in.wg.Done()
+		defer in.tasks.End()
 		defer cancel()
 		defer stop()
 		b.follow()
@@ -163,22 +161,8 @@ func (in *Interpreter) bind(ctx context.Context, tree dtab.Tree[dtab.Path], gues
 	return b.cell
 }
 
-// join adds one to those that Close waits for. It is false after Close.
-func (in *Interpreter) join() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if !in.closed {
-		in.wg.Add(1)
-	}
-	return !in.closed
-}
-
 // Close ends all bindings, leaving their last values, and all watches, and waits for both.
 func (in *Interpreter) Close() {
-	in.mu.Lock()
-	in.closed = true
-	in.mu.Unlock()
-	in.cancel()
-	in.wg.Wait()
+	in.tasks.Close(in.cancel)
 	in.shared.close()
 }

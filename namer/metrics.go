@@ -3,7 +3,7 @@ package namer
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"argosy/internal/prom"
+	"argosy/internal/promx"
 )
 
 // metrics are shared by all interpreters of one registry.
@@ -13,19 +13,14 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{
-		watches: prometheus.NewGauge(prometheus.GaugeOpts{
+	return &metrics{
+		watches: promx.Registered(reg, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "argosy_namer_watches",
 			Help: "Names that are watched at namers, those that have just gone out of use included.",
-		}),
-		refused: prometheus.NewCounter(prometheus.CounterOpts{
+		})),
+		refused: promx.Registered(reg, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "argosy_namer_watches_refused_total",
 			Help: "Times that a name was not watched because as many were as may be.",
-		}),
+		})),
 	}
-	if reg != nil {
-		m.watches = prom.Registered(reg, m.watches)
-		m.refused = prom.Registered(reg, m.refused)
-	}
-	return m
 }

@@ -13,10 +13,10 @@ import (
 // show a union without a branch that is still Pending. When ctx ends before that, it is not settled, and the binding is
 // what Bind would show then. It is a guest: names that carry connections go before it where watches are scarce.
 func (in *Interpreter) Settle(ctx context.Context, name dtab.Path) (b Binding, settled bool) {
-	if !in.join() {
+	if !in.tasks.Begin() {
 		return Binding{Status: Failed, Err: ErrClosed}, true
 	}
-	defer in.wg.Done()
+	defer in.tasks.End()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()

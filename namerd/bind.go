@@ -32,7 +32,7 @@ func (s *Server) nameRoute(w http.ResponseWriter, r *http.Request, rest string, 
 	if !s.bindsNames(w) {
 		return
 	}
-	p, ok := parametersOf(w, r)
+	p, ok := s.parametersOf(w, r)
 	if !ok {
 		return
 	}

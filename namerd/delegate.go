@@ -22,7 +22,7 @@ func (s *Server) delegate(w http.ResponseWriter, r *http.Request, rest string) {
 	if !s.bindsNames(w) {
 		return
 	}
-	p, ok := parametersOf(w, r)
+	p, ok := s.parametersOf(w, r)
 	if !ok {
 		return
 	}
@@ -60,7 +60,7 @@ func (s *Server) delegateAny(w http.ResponseWriter, r *http.Request, p parameter
 			replyText(w, http.StatusUnsupportedMediaType, "a delegation is asked for with the Content-Type "+typeJSON)
 			return
 		}
-		body, ok := readBody(w, r)
+		body, ok := s.readBody(w, r)
 		if !ok {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"argosy/internal/nomadclient"
 	"argosy/internal/watch"
 	"argosy/scheduler/config"
 	"argosy/scheduler/discovery"
@@ -51,7 +52,7 @@ func (s *Scheduler) prepare(cfg *config.Config) (*engine, error) {
 		e.discovery = d
 	}
 	if cfg.Nomad != nil {
-		client, err := nomad.NewClient(*cfg.Nomad)
+		client, err := nomadclient.New(cfg.Nomad.Nomad)
 		if err != nil {
 			return nil, err
 		}

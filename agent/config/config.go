@@ -35,7 +35,7 @@ type Admin struct {
 type Dtab struct {
 	Namespace string // "default" unless set
 	Consul    *DtabConsul
-	Namerd    *DtabNamerd
+	Namerd    *Namerd
 	Static    *dtab.Dtab
 	Local     dtab.Dtab // entries appended to the table, so they win
 
@@ -51,23 +51,19 @@ type DtabConsul struct {
 	PathPrefix string // "namerd/dtabs" unless set; without slashes at its ends
 }
 
-// DtabNamerd reads the table from a namerd's HTTP API.
-type DtabNamerd struct {
-	Address   string // base URL, such as http://127.0.0.1:4180
-	TokenFile string
-
-	CAFile, CertFile, KeyFile string // for https
+// Namerd is one that tables are read from, or that binds names.
+type Namerd struct {
+	Address           string // base URL, such as http://127.0.0.1:4180
+	TokenFile         string
+	CAFile            string // for https; the system's roots unless set
+	CertFile, KeyFile string // to show over https
 }
 
 // Interpreter has names bound by a namerd.
 type Interpreter struct {
-	Address      string // base URL, such as http://127.0.0.1:4180
+	Namerd
 	Namespace    string // "default" unless set
 	Local        dtab.Dtab
-	TokenFile    string
-	CAFile       string // the system's roots unless set
-	CertFile     string
-	KeyFile      string
 	Mode         string        // "auto" unless set; "stream" or "poll"
 	PollInterval time.Duration // 10s unless set
 	MaxStreams   int           // 1000 unless set

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"argosy/internal/hclx"
+	"argosy/namerd/store"
 )
 
 const dtabHint = `write in it one of: static = "/svc => ...", file = "...", consul {}, namerd {}`
@@ -49,8 +50,8 @@ func (l *loader) dtab() {
 	}
 	if raw.Namerd != nil {
 		sources = append(sources, "namerd")
-		c.Namerd = &DtabNamerd{Address: d.URL(raw.Namerd.Address), TokenFile: d.Readable(raw.Namerd.TokenFile), CAFile: d.CAFile(raw.Namerd.CAFile)}
-		c.Namerd.CertFile, c.Namerd.KeyFile = d.KeyPair(raw.Namerd.CertFile, raw.Namerd.KeyFile)
+		n := l.namerd(*raw.Namerd)
+		c.Namerd = &n
 	}
 	if c.SnapshotDir = d.String(raw.SnapshotDir); c.SnapshotDir != "" && c.Static != nil {
 		d.Errorf(hclx.Place(raw.SnapshotDir), "leave it out", "a table from the configuration needs no snapshot_dir")
@@ -64,13 +65,24 @@ func (l *loader) dtab() {
 	}
 }
 
+// namerd takes how to reach one.
+func (l *loader) namerd(raw rawNamerd) Namerd {
+	d := l.d
+	n := Namerd{Address: d.URL(raw.Address), TokenFile: d.Readable(raw.TokenFile), CAFile: d.CAFile(raw.CAFile)}
+	n.CertFile, n.KeyFile = d.KeyPair(raw.CertFile, raw.KeyFile)
+	for _, a := range []hclx.Attr{raw.CAFile, raw.CertFile} {
+		if a != nil && strings.HasPrefix(n.Address, "http:") {
+			d.Errorf(a.NameRange, `write the address as "https://..."`, "%s has no effect without TLS", a.Name)
+		}
+	}
+	return n
+}
+
 // namespace refuses what is no name of a table.
 func (l *loader) namespace(a hclx.Attr, name string) {
-	if (name == "" || strings.Trim(name, namespaceLetters) != "") && !l.d.Failed(a) {
+	if !store.ValidName(name) && !l.d.Failed(a) {
 		l.d.Errorf(hclx.Place(a), "letters, digits, '-' and '_' are allowed", "namespace %q is no name of a table", name)
 	}
 }
-
-const namespaceLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 func label(block, name string) string { return fmt.Sprintf("%s %q", block, name) }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"strings"
 	"time"
 
 	"argosy/internal/hclx"
@@ -17,21 +16,17 @@ func (l *loader) interpreter() {
 		d.Errorf(raw.KindRange, `write interpreter "namerd"`, "unknown kind of interpreter %q", raw.Kind)
 	}
 	out := &Interpreter{
-		Address:      d.URL(raw.Address),
+		Namerd: l.namerd(rawNamerd{
+			Address: raw.Address, TokenFile: raw.TokenFile, CAFile: raw.CAFile, CertFile: raw.CertFile, KeyFile: raw.KeyFile,
+		}),
 		Namespace:    d.String(raw.Namespace),
 		Local:        d.Dtab(raw.Local),
-		TokenFile:    d.Readable(raw.TokenFile),
-		CAFile:       d.CAFile(raw.CAFile),
 		Mode:         d.OneOf(raw.Mode, "auto", "stream", "poll"),
 		PollInterval: d.Duration(raw.PollInterval, 100*time.Millisecond, time.Hour),
 		MaxStreams:   d.Int(raw.MaxStreams, 1, 100_000),
 	}
-	out.CertFile, out.KeyFile = d.KeyPair(raw.CertFile, raw.KeyFile)
 	l.cfg.Interpreter = out
 	l.namespace(raw.Namespace, out.Namespace)
-	if raw.CAFile != nil && strings.HasPrefix(out.Address, "http:") {
-		d.Errorf(raw.CAFile.NameRange, `write the address as "https://..."`, "ca_file has no effect without TLS")
-	}
 	if l.raw.Dtab != nil {
 		d.Errorf(raw.Range, "leave one of them out; local in the interpreter block adds entries to namerd's table",
 			"there are both a dtab and an interpreter: who binds the names?")

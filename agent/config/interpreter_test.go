@@ -20,7 +20,7 @@ listener "redis" {
 		text string
 		want Interpreter
 	}{
-		{`interpreter "namerd" {}`, Interpreter{Address: "http://127.0.0.1:4180", Namespace: "default", Mode: "auto",
+		{`interpreter "namerd" {}`, Interpreter{Namerd: Namerd{Address: "http://127.0.0.1:4180"}, Namespace: "default", Mode: "auto",
 			PollInterval: 10 * time.Second, MaxStreams: 1000}},
 		{`interpreter "namerd" {
   address       = "https://namerd.example/base/"
@@ -30,7 +30,7 @@ listener "redis" {
   mode          = "poll"
   poll_interval = "20s"
   max_streams   = 7
-}`, Interpreter{Address: "https://namerd.example/base", Namespace: "blue", Local: mustParse("/svc/x => /svc/y"), TokenFile: token,
+}`, Interpreter{Namerd: Namerd{Address: "https://namerd.example/base", TokenFile: token}, Namespace: "blue", Local: mustParse("/svc/x => /svc/y"),
 			Mode: "poll", PollInterval: 20 * time.Second, MaxStreams: 7}},
 	} {
 		got, err := Load([]string{write(t, t.TempDir(), "agent.hcl", c.text+rest)})

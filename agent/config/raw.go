@@ -69,8 +69,8 @@ type rawDtab struct {
 	// The table lives in Consul's KV store, and is watched there.
 	Consul *rawDtabConsul `hcl:"consul,block"`
 	// The table lives in a namerd, and is watched there.
-	Namerd *rawDtabNamerd `hcl:"namerd,block"`
-	Range  hclx.Range     `hcl:",def_range"`
+	Namerd *rawNamerd `hcl:"namerd,block"`
+	Range  hclx.Range `hcl:",def_range"`
 }
 
 // rawDtabConsul reads the layout that Namerd has in Consul: one key for each namespace.
@@ -79,8 +79,8 @@ type rawDtabConsul struct {
 	PathPrefix hclx.Attr `hcl:"path_prefix,optional" type:"string" default:"namerd/dtabs"`
 }
 
-// rawDtabNamerd follows the table through the HTTP API of a namerd.
-type rawDtabNamerd struct {
+// rawNamerd follows the table through the HTTP API of a namerd.
+type rawNamerd struct {
 	// The base URL.
 	Address hclx.Attr `hcl:"address,optional" type:"url" default:"http://127.0.0.1:4180"`
 	// A file that holds a bearer token to send.
@@ -107,11 +107,11 @@ type rawInterpreter struct {
 	Local hclx.Attr `hcl:"local,optional" type:"dtab"`
 	// A file that holds a bearer token to send.
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
-	// The CA certificates (PEM) to check the namerd against, with `https`. The system's unless set.
+	// The CA certificates (PEM) that namerd's HTTPS certificate is checked against; the system's unless set.
 	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
-	// A certificate (PEM) to show to the namerd, with `key_file`.
+	// The client certificate (PEM) to show to namerd; with `key_file`.
 	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
-	// Its private key (PEM).
+	// The private key (PEM) of `cert_file`.
 	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
 	// `stream` follows names by streams; `poll` asks again and again, as linkerd-tcp does; `auto` streams, and polls
 	// where streams do not work.

@@ -180,7 +180,7 @@ client "/svc" {
 		Admin: Admin{Address: "127.0.0.1:0"},
 		Consul: settings.Consul{Address: "unix:///run/consul.sock", Token: settings.NewSecret("very-secret"),
 			Datacenter: "dc2", Timeout: 3 * time.Second},
-		Dtab: Dtab{Namespace: "blue-1", Namerd: &DtabNamerd{Address: "http://namerd.example:4180/base", TokenFile: token},
+		Dtab: Dtab{Namespace: "blue-1", Namerd: &Namerd{Address: "http://namerd.example:4180/base", TokenFile: token},
 			Local: mustParse("/svc/x => /svc/y"), EmptyStops: true, AlternativeTimeout: 500 * time.Millisecond, MaxNames: 50, MaxWatches: 200},
 		Namers: []mounts.Namer{
 			{Kind: "io.l5d.consul", Prefix: path("/#/tagged"), Consul: &mounts.Consul{Options: consul.Options{IncludeTag: true, Connect: consul.ConnectAlways,

@@ -3,7 +3,7 @@ package identity
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"argosy/internal/prom"
+	"argosy/internal/promx"
 )
 
 // metrics are shared by all Connect identities of one registry.
@@ -15,27 +15,22 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{
-		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	return &metrics{
+		expiry: promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argosy_identity_certificate_expiry_timestamp_seconds",
 			Help: "When the Connect certificate in use ends.",
-		}, []string{"service"}),
-		answered: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"service"})),
+		answered: promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argosy_identity_answered_timestamp_seconds",
 			Help: "When Consul last gave a good answer about an identity: leaf, roots, intentions or authorize.",
-		}, []string{"service", "request"}),
-		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"service", "request"})),
+		errors: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argosy_identity_errors_total",
 			Help: "Requests to Consul about an identity that failed.",
-		}, []string{"service", "request"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+		}, []string{"service", "request"})),
+		refused: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argosy_identity_refused_total",
 			Help: "Clients refused because of their certificate or an intention.",
-		}, []string{"service"}),
+		}, []string{"service"})),
 	}
-	if reg != nil {
-		m.expiry, m.answered = prom.Registered(reg, m.expiry), prom.Registered(reg, m.answered)
-		m.errors, m.refused = prom.Registered(reg, m.errors), prom.Registered(reg, m.refused)
-	}
-	return m
 }

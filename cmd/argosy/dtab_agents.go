@@ -23,12 +23,6 @@ const agentOptions = `
   The agents are those of -agent and -service; without these, those that the
   environment variable ARGOSY_AGENTS lists, with commas between them.`
 
-// list is a repeatable flag.
-type list []string
-
-func (l *list) String() string     { return strings.Join(*l, ",") }
-func (l *list) Set(v string) error { *l = append(*l, v); return nil }
-
 // agentFlagSet are the flags that say which agents there are.
 type agentFlagSet struct{ agents, services list }
 

@@ -57,7 +57,7 @@ func (c *dtabDiffCommand) Run(args []string) int {
 	if len(rest) < 1 || len(rest) > 2 || given && len(rest) != 1 {
 		return c.usage("dtab diff: give a name and a file, or a name with a version")
 	}
-	_, versioned := cutVersion(rest[0])
+	versioned := namesVersion(rest[0])
 	second := ""
 	if len(rest) == 2 {
 		second = rest[1]
@@ -66,7 +66,7 @@ func (c *dtabDiffCommand) Run(args []string) int {
 		return c.usage("dtab diff: give a file to compare with, or a version: %s@-1", rest[0])
 	}
 	var from, to side
-	if _, stored := cutVersion(second); given || second != "" && !stored {
+	if given || second != "" && !namesVersion(second) {
 		in, err := c.readTable(*text, given, rest[1:])
 		if err != nil {
 			return c.badTable(f, err)
@@ -100,14 +100,14 @@ func (c *dtabDiffCommand) Run(args []string) int {
 	return exitOK
 }
 
-// cutVersion reports whether an argument names a version: NAME@VERSION. There may be files with an @ in their names.
-func cutVersion(arg string) (ns string, ok bool) {
-	ns, _, ok = strings.Cut(arg, "@")
+// namesVersion reports whether an argument names a version: NAME@VERSION. There may be files with an @ in their names.
+func namesVersion(arg string) bool {
+	ns, _, ok := strings.Cut(arg, "@")
 	if !ok || !store.ValidName(ns) {
-		return "", false
+		return false
 	}
 	_, err := os.Stat(arg)
-	return ns, err != nil
+	return err != nil
 }
 
 // asStored is a table as it comes back from a store: with weights of two decimals.
@@ -131,6 +131,11 @@ func storedSide(ctx context.Context, n *client.Client, arg string) (side, error)
 
 // findChange finds a version in the history: as history shows it, or counted from the one of now.
 func findChange(ctx context.Context, n *client.Client, ns, version string) (store.Change, error) {
+	return findChangeBefore(ctx, n, ns, version, true)
+}
+
+// findChangeBefore is findChange where the state of now may be none that the history knows.
+func findChangeBefore(ctx context.Context, n *client.Client, ns, version string, known bool) (store.Change, error) {
 	back, counted := 0, false
 	if strings.HasPrefix(version, "-") {
 		i, err := strconv.Atoi(version[1:])
@@ -138,6 +143,9 @@ func findChange(ctx context.Context, n *client.Client, ns, version string) (stor
 			return store.Change{}, fmt.Errorf("%s@%s: no version: -1 is the one before the one of now", ns, version)
 		}
 		back, counted = i, true
+		if !known {
+			back--
+		}
 	}
 	var wanted store.Version
 	if !counted {

@@ -8,6 +8,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/fleet"
+	"argosy/internal/terminal"
 	"argosy/namerd/shift"
 )
 
@@ -76,12 +77,12 @@ func (r *shiftReport) event(e shift.Event) {
 		fmt.Fprintf(r.out, "%s  %3d%%  %s  %s left\n", at, e.Percent, e.Entry, short(e.Left))
 	case shift.Watched:
 		for _, n := range e.Notes {
-			fmt.Fprintf(r.out, "%s        %s\n", at, n)
+			fmt.Fprintf(r.out, "%s        %s\n", at, terminal.OneLine(n))
 		}
 	case shift.Trouble:
-		fmt.Fprintf(r.errs, "%s        %s\n", at, strings.Join(e.Notes, ", "))
+		fmt.Fprintf(r.errs, "%s        %s\n", at, terminal.OneLine(strings.Join(e.Notes, ", ")))
 	case shift.RollingBack:
-		fmt.Fprintf(r.out, "%s        going back: %s\n", at, strings.Join(e.Notes, ", "))
+		fmt.Fprintf(r.out, "%s        going back: %s\n", at, terminal.OneLine(strings.Join(e.Notes, ", ")))
 	case shift.Finished:
 		if !r.split.Done() {
 			fmt.Fprintf(r.out, "%s        done\n", at)

@@ -26,11 +26,11 @@ type meta struct {
 	out, errs io.Writer
 }
 
-// configPaths is a repeatable flag of files and directories.
-type configPaths []string
+// list is a repeatable flag.
+type list []string
 
-func (p *configPaths) String() string     { return strings.Join(*p, ",") }
-func (p *configPaths) Set(v string) error { *p = append(*p, v); return nil }
+func (l *list) String() string     { return strings.Join(*l, ",") }
+func (l *list) Set(v string) error { *l = append(*l, v); return nil }
 
 // flags makes a flag set that reports mistakes itself, with a hint instead of the whole help.
 func (m *meta) flags(name string) *flag.FlagSet {
@@ -61,7 +61,7 @@ func (m *meta) parse(f *flag.FlagSet, args []string, help func() string) (rest [
 }
 
 // configured is parse for a command that takes configurations by -config, at least one, and no other arguments.
-func (m *meta) configured(f *flag.FlagSet, args []string, help func() string) (paths configPaths, code int, ok bool) {
+func (m *meta) configured(f *flag.FlagSet, args []string, help func() string) (paths list, code int, ok bool) {
 	f.Var(&paths, "config", "")
 	rest, code, ok := m.parse(f, args, help)
 	switch {

@@ -5,9 +5,9 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"argosy/internal/terminal"
 )
 
 // Style says how a picture is drawn.
@@ -35,17 +35,6 @@ func Draw(w io.Writer, x *Explanation, s Style) error {
 	return err
 }
 
-// The colours of a text.
-const (
-	plain  = ""
-	dim    = "2"
-	bold   = "1"
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-	cyan   = "36"
-)
-
 type picture struct {
 	Style
 	x    *Explanation
@@ -59,9 +48,9 @@ type row struct {
 	mark   string
 	text   string
 	entry  string
-	below  string // the rails of lines that belong to this one
-	colour string // of mark
-	faint  bool   // not taken
+	below  string          // the rails of lines that belong to this one
+	colour terminal.Colour // of mark
+	faint  bool            // not taken
 }
 
 func (r row) width() int {
@@ -69,18 +58,8 @@ func (r row) width() int {
 }
 
 func (p *picture) add(r row) {
-	r.text = oneLine(r.text)
+	r.text, r.entry = terminal.OneLine(r.text), terminal.OneLine(r.entry)
 	p.rowv = append(p.rowv, r)
-}
-
-// oneLine takes out what would disturb a terminal: errors may have come from anywhere.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
 }
 
 // node draws a step and all below it. label is what its parent calls it, entry the parent's entry.
@@ -98,22 +77,22 @@ func (p *picture) node(s Step, rails, below, label string, entry int) {
 			r.text += " is " + id
 		}
 	case "neg":
-		r.mark, r.colour = "✗ ", red
+		r.mark, r.colour = "✗ ", terminal.Red
 		if s.Path == "/" || s.Path == "~" {
 			r.text = "~"
 		} else {
 			notes = append(notes, "nothing"+p.age(s))
 		}
 	case "fail":
-		r.mark, r.colour, r.text = "✗ ", red, "!"
+		r.mark, r.colour, r.text = "✗ ", terminal.Red, "!"
 	case "empty":
-		r.mark, r.colour, r.text = "∅ ", yellow, "$"
+		r.mark, r.colour, r.text = "∅ ", terminal.Yellow, "$"
 		notes = append(notes, "no endpoints, on purpose")
 	case "exception":
-		r.mark, r.colour = "✗ ", red
+		r.mark, r.colour = "✗ ", terminal.Red
 		notes = append(notes, "failed"+p.age(s)+": "+s.Error)
 	case "waiting":
-		r.mark, r.colour = "… ", yellow
+		r.mark, r.colour = "… ", terminal.Yellow
 		notes = append(notes, "not known yet"+p.age(s))
 		if s.Error != "" {
 			notes = append(notes, s.Error)
@@ -156,30 +135,30 @@ func labelOf(s, child Step, i int) string {
 		if !child.Taken {
 			return " -    "
 		}
-		return fmt.Sprintf("%-5s ", percent(child.Share))
+		return fmt.Sprintf("%-5s ", terminal.Percent(child.Share))
 	case "alt":
 		return fmt.Sprintf("%d. ", i+1)
 	}
 	return ""
 }
 
-func (p *picture) leaf(s Step) (mark, colour string, notes []string) {
+func (p *picture) leaf(s Step) (mark string, colour terminal.Colour, notes []string) {
 	b := s.Bound
-	mark, colour = "● ", green
+	mark, colour = "● ", terminal.Green
 	switch n := b.Count; {
 	case b.Status == "ok" && n > 0:
-		notes = append(notes, count(n, "endpoint")+p.age(s)+": "+p.addresses(b))
+		notes = append(notes, terminal.Count(n, "endpoint")+p.age(s)+": "+p.addresses(b))
 	case b.Status == "ok":
-		colour = yellow
+		colour = terminal.Yellow
 		notes = append(notes, "no endpoints"+p.age(s))
 	case b.Status == "pending":
-		mark, colour = "… ", yellow
+		mark, colour = "… ", terminal.Yellow
 		notes = append(notes, "endpoints not known yet"+p.age(s))
 	case b.Status == "failed":
-		mark, colour = "✗ ", red
+		mark, colour = "✗ ", terminal.Red
 		notes = append(notes, "endpoints cannot be known"+p.age(s)+": "+b.Error)
 	default:
-		mark, colour = "✗ ", red
+		mark, colour = "✗ ", terminal.Red
 		notes = append(notes, "no such endpoints"+p.age(s))
 	}
 	if b.Stale {
@@ -211,22 +190,7 @@ func (p *picture) age(s Step) string {
 	if s.Since == nil {
 		return ""
 	}
-	return " since " + Age(p.x.At.Sub(*s.Since))
-}
-
-// Age writes how long ago something was, in one unit: <1s, 12s, 3m, 7h, 12d.
-func Age(d time.Duration) string {
-	switch {
-	case d < time.Second: // below 0 where a clock has been set
-		return "<1s"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
+	return " since " + terminal.Age(p.x.At.Sub(*s.Since))
 }
 
 // entry writes an entry with its place: "[3] /svc => /host", "[-dtab 1] ...".
@@ -262,42 +226,42 @@ func (p *picture) rows(b *strings.Builder) {
 	for _, r := range p.rowv {
 		text := r.text
 		if p.Width > 0 {
-			text = clip(text, p.Width-utf8.RuneCountInString(r.rails+r.label+r.mark))
+			text = terminal.Clip(text, p.Width-utf8.RuneCountInString(r.rails+r.label+r.mark))
 		}
 		label := r.label
 		if r.faint {
-			label, text = p.paint(dim, label), p.paint(dim, text)
+			label, text = p.paint(terminal.Dim, label), p.paint(terminal.Dim, text)
 		}
-		b.WriteString(p.paint(dim, r.rails) + label + p.paint(r.colour, r.mark) + text)
+		b.WriteString(p.paint(terminal.Dim, r.rails) + label + p.paint(r.colour, r.mark) + text)
 		switch {
 		case r.entry == "":
 		case beside:
 			entry := r.entry
 			if p.Width > 0 {
-				entry = clip(entry, p.Width-column)
+				entry = terminal.Clip(entry, p.Width-column)
 			}
-			b.WriteString(strings.Repeat(" ", column-r.width()) + p.paint(cyan, entry))
+			b.WriteString(strings.Repeat(" ", column-r.width()) + p.paint(terminal.Cyan, entry))
 		default:
-			b.WriteString("\n" + p.paint(dim, r.below) + p.paint(cyan, clip(r.entry, p.Width-utf8.RuneCountInString(r.below))))
+			b.WriteString("\n" + p.paint(terminal.Dim, r.below) + p.paint(terminal.Cyan, terminal.Clip(r.entry, p.Width-utf8.RuneCountInString(r.below))))
 		}
 		b.WriteByte('\n')
 	}
 }
 
 func (p *picture) header(b *strings.Builder) {
-	text := p.paint(bold, p.x.Name)
+	text := p.paint(terminal.Bold, p.x.Name)
 	if p.x.Namespace != "" {
 		text += " in " + p.x.Namespace
 	}
 	switch {
 	case p.x.Total > 0:
-		text += ", under " + count(p.x.Total, "entry")
+		text += ", under " + terminal.Count(p.x.Total, "entry")
 	case p.x.Total == 0:
 		text += ", under an empty table"
 	}
 	b.WriteString(text + "\n")
 	if p.x.Trouble != "" {
-		b.WriteString(p.paint(yellow, oneLine(p.x.Trouble)) + "\n")
+		b.WriteString(p.paint(terminal.Yellow, terminal.OneLine(p.x.Trouble)) + "\n")
 	}
 	if p.x.Connection != nil {
 		p.connection(b)
@@ -345,7 +309,7 @@ func (p *picture) summary(b *strings.Builder) {
 		case p.x.Waiting:
 			text = "not known: connections wait"
 		}
-		b.WriteString(p.paint(red, oneLine(text)) + "\n")
+		b.WriteString(p.paint(terminal.Red, terminal.OneLine(text)) + "\n")
 		return
 	}
 	widest := 0
@@ -361,13 +325,13 @@ func (p *picture) summary(b *strings.Builder) {
 		text := ""
 		switch s := leaves[id]; {
 		case serves(s):
-			text = p.paint(green, count(s.Bound.Count, "endpoint"))
+			text = p.paint(terminal.Green, terminal.Count(s.Bound.Count, "endpoint"))
 		case live:
-			text = p.paint(yellow, "no endpoints: its share goes to the others")
+			text = p.paint(terminal.Yellow, "no endpoints: its share goes to the others")
 		default:
-			text = p.paint(red, "no endpoints")
+			text = p.paint(terminal.Red, "no endpoints")
 		}
-		fmt.Fprintf(b, "%s %6s  %-*s  %s\n", head, percent(shares[id]), widest, id, text)
+		fmt.Fprintf(b, "%s %6s  %-*s  %s\n", head, terminal.Percent(shares[id]), widest, id, text)
 	}
 }
 
@@ -375,40 +339,10 @@ func serves(s Step) bool {
 	return s.Bound != nil && s.Bound.Status == "ok" && s.Bound.Count > 0
 }
 
-// paint puts a text into a colour.
-func (p *picture) paint(colour, text string) string {
-	if !p.Colour || colour == plain || text == "" {
+// paint puts a text into a colour, where there are any.
+func (p *picture) paint(colour terminal.Colour, text string) string {
+	if !p.Colour {
 		return text
 	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-// clip cuts a text to so many columns.
-func clip(text string, width int) string {
-	if width < 1 || utf8.RuneCountInString(text) <= width {
-		return text
-	}
-	return string([]rune(text)[:width-1]) + "…"
-}
-
-func count(n int, what string) string {
-	switch {
-	case n == 1:
-		return "1 " + what
-	case strings.HasSuffix(what, "y"):
-		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(what, "y"))
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// percent writes a share: 90%, 33.3%, <0.1%.
-func percent(share float64) string {
-	switch v := 100 * share; {
-	case v > 0 && v < 0.1:
-		return "<0.1%"
-	case v > 99.9 && v < 100:
-		return ">99.9%"
-	default:
-		return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + "%"
-	}
+	return colour.Paint(text)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"argosy/internal/terminal"
 )
 
 // agent draws what an agent does with the name, which may differ from what the tree says.
@@ -14,32 +16,32 @@ func (p *picture) agent(b *strings.Builder) {
 		fmt.Fprintf(b, "agent %s does not use this name now: no listener leads to it, and no connection has asked for it lately\n", a.Name)
 		return
 	}
-	fmt.Fprintf(b, "agent %s, %s open\n", p.paint(bold, a.Name), count(a.Open, "connection"))
+	fmt.Fprintf(b, "agent %s, %s open\n", p.paint(terminal.Bold, a.Name), terminal.Count(a.Open, "connection"))
 	if a.LastGood {
-		b.WriteString(p.paint(yellow, "  goes on with the last good binding: "+a.Bound) + "\n")
+		b.WriteString(p.paint(terminal.Yellow, "  goes on with the last good binding: "+a.Bound) + "\n")
 		if a.Error != "" {
-			b.WriteString(p.paint(yellow, "  because: "+oneLine(a.Error)) + "\n")
+			b.WriteString(p.paint(terminal.Yellow, "  because: "+terminal.OneLine(a.Error)) + "\n")
 		}
 	} else if a.Error != "" {
-		b.WriteString(p.paint(red, "  "+a.Status+": "+oneLine(a.Error)) + "\n")
+		b.WriteString(p.paint(terminal.Red, "  "+a.Status+": "+terminal.OneLine(a.Error)) + "\n")
 	}
 	for _, c := range a.Clusters {
 		state := ""
 		switch {
 		case c.Status == "gone":
-			state = p.paint(yellow, "  leaving: no new connections")
+			state = p.paint(terminal.Yellow, "  leaving: no new connections")
 		case c.Stale:
-			state = p.paint(yellow, "  stale")
+			state = p.paint(terminal.Yellow, "  stale")
 		case c.Status != "ok":
-			state = p.paint(red, "  "+c.Status)
+			state = p.paint(terminal.Red, "  "+c.Status)
 		}
-		fmt.Fprintf(b, "  %6s  %s  %d open%s\n", percent(c.Share), c.Cluster, c.Open, state)
+		fmt.Fprintf(b, "  %6s  %s  %d open%s\n", terminal.Percent(c.Share), c.Cluster, c.Open, state)
 		widest := 0
 		for _, e := range c.Endpoints {
 			widest = max(widest, utf8.RuneCountInString(e.Address))
 		}
 		for _, e := range c.Endpoints {
-			colour := map[string]string{"active": green, "failing": red, "draining": yellow}[e.State]
+			colour := map[string]terminal.Colour{"active": terminal.Green, "failing": terminal.Red, "draining": terminal.Yellow}[e.State]
 			weight := ""
 			if e.Weight != 1 {
 				weight = fmt.Sprintf("  weight %g", e.Weight)
@@ -54,12 +56,12 @@ func (p *picture) agent(b *strings.Builder) {
 func (p *picture) connection(b *strings.Builder) {
 	c := p.x.Connection
 	fmt.Fprintf(b, "connection %d of listener %s, from %s, %s since %s, %d bytes in, %d out\n", c.ID, c.Listener, c.Client, c.Phase,
-		Age(p.x.At.Sub(c.Opened)), c.In, c.Out)
+		terminal.Age(p.x.At.Sub(c.Opened)), c.In, c.Out)
 	if c.Endpoint == "" {
 		return
 	}
 	fmt.Fprintf(b, "it went to %s of %s, at attempt %d\n", c.Endpoint, c.Cluster, c.Attempts)
 	if c.Draining {
-		b.WriteString(p.paint(yellow, "a new one would not go there any more") + "\n")
+		b.WriteString(p.paint(terminal.Yellow, "a new one would not go there any more") + "\n")
 	}
 }

@@ -31,7 +31,7 @@ type NomadBlock struct {
 func (b *NomadBlock) Settings(d *Decoder) settings.Nomad {
 	b = OrDefault(b)
 	s := settings.Nomad{
-		Address: d.NomadAddress(b.Address),
+		Address: d.nomadAddress(b.Address),
 		Token:   d.Secret(b.Token, b.TokenFile), // a look at the file, which may be missing or empty
 		Region:  d.String(b.Region),
 		CAFile:  d.CAFile(b.CAFile),
@@ -43,8 +43,8 @@ func (b *NomadBlock) Settings(d *Decoder) settings.Nomad {
 	return s
 }
 
-// NomadAddress takes a URL, or the socket that Nomad gives to tasks.
-func (d *Decoder) NomadAddress(a Attr) string {
+// nomadAddress takes a URL, or the socket that Nomad gives to tasks.
+func (d *Decoder) nomadAddress(a Attr) string {
 	if a != nil {
 		if s := d.String(a); strings.HasPrefix(s, "unix:///") {
 			return s

@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -63,4 +64,51 @@ func checkSyntax(t *testing.T, p listed, path string, src []byte) {
 		}
 		return true
 	})
+}
+
+// A metric has one meaning, or sums over a fleet add up what does not belong together.
+func TestMetricsHaveNamesOfTheirOwn(t *testing.T) {
+	seen := map[string]token.Position{}
+	for _, p := range packages(t) {
+		for _, name := range p.GoFiles {
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				metric := metricName(n)
+				if metric == "" {
+					return true
+				}
+				at := files.Position(n.Pos())
+				if first, again := seen[metric]; again {
+					t.Errorf("%s: %s is also the metric at %s", at, metric, first)
+				}
+				seen[metric] = at
+				return true
+			})
+		}
+	}
+	if len(seen) < 20 {
+		t.Errorf("only %d metrics were found", len(seen))
+	}
+}
+
+// metricName is the name where options of a metric are written, with the field Name.
+func metricName(n ast.Node) string {
+	kv, ok := n.(*ast.KeyValueExpr)
+	if !ok {
+		return ""
+	}
+	key, isName := kv.Key.(*ast.Ident)
+	text, isText := kv.Value.(*ast.BasicLit)
+	if !isName || !isText || key.Name != "Name" || text.Kind != token.STRING {
+		return ""
+	}
+	name, err := strconv.Unquote(text.Value)
+	if err != nil || !strings.HasPrefix(name, "argosy_") {
+		return ""
+	}
+	return name
 }

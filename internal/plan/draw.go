@@ -4,26 +4,38 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"argosy/internal/terminal"
 )
 
 // mostListed is how many names of one verdict are written for people.
 const mostListed = 50
 
-// Draw writes for people what a proposal would change, and returns the errors of w.
-func Draw(w io.Writer, f *Fleet, paint func(v Verdict, text string) string) error {
+var colours = map[Verdict]terminal.Colour{
+	Lost: terminal.Red, Unknown: terminal.Yellow, Moves: terminal.Cyan, Shares: terminal.Cyan, Gained: terminal.Green,
+}
+
+// Draw writes for people what a proposal would change, in colour or not, and returns the errors of w.
+func Draw(w io.Writer, f *Fleet, colour bool) error {
+	paint := func(v Verdict, text string) string {
+		if colour {
+			return colours[v].Paint(text)
+		}
+		return text
+	}
 	var b strings.Builder
 	connections := 0
 	for _, n := range f.Names {
 		connections += n.Connections
 	}
-	fmt.Fprintf(&b, "%s asked about namespace %s: %s in use, %s open\n", count(f.Counted(), "agent"), f.Namespace,
-		count(len(f.Names), "name"), count(connections, "connection"))
+	fmt.Fprintf(&b, "%s asked about namespace %s: %s in use, %s open\n", terminal.Count(f.Counted(), "agent"), f.Namespace,
+		terminal.Count(len(f.Names), "name"), terminal.Count(connections, "connection"))
 	for _, a := range f.Agents {
 		switch {
 		case a.Error != "":
-			fmt.Fprintf(&b, "  not asked: %s: %s\n", a.URL, a.Error)
+			fmt.Fprintf(&b, "  not asked: %s: %s\n", a.URL, terminal.OneLine(a.Error))
 		case !a.Counted:
-			fmt.Fprintf(&b, "  not counted: %s (%s): %s\n", a.Agent, a.URL, a.Why)
+			fmt.Fprintf(&b, "  not counted: %s (%s): %s\n", terminal.OneLine(a.Agent), a.URL, terminal.OneLine(a.Why))
 		}
 	}
 	for _, v := range Verdicts() {
@@ -46,7 +58,7 @@ func Draw(w io.Writer, f *Fleet, paint func(v Verdict, text string) string) erro
 }
 
 func (n Name) draw(b *strings.Builder, paint func(Verdict, string) string) {
-	fmt.Fprintf(b, "%s  %s  %s open", paint(n.Verdict, fmt.Sprintf("%-7s", n.Verdict)), n.Name, count(n.Connections, "connection"))
+	fmt.Fprintf(b, "%s  %s  %s open", paint(n.Verdict, fmt.Sprintf("%-7s", n.Verdict)), n.Name, terminal.Count(n.Connections, "connection"))
 	if n.Agents > 1 {
 		fmt.Fprintf(b, " on %d agents", n.Agents)
 	}
@@ -59,9 +71,12 @@ func (n Name) draw(b *strings.Builder, paint func(Verdict, string) string) {
 		widest = max(widest, len(c.ID))
 	}
 	drawClusters(b, "now ", n.Before, widest, "nothing")
-	nothing, why := "nothing", strings.Join(strings.Fields(n.Error), " ")
-	if why != "" {
+	nothing, why := "nothing", terminal.OneLine(n.Error)
+	switch {
+	case why != "":
 		nothing = why
+	case n.Verdict == Unknown:
+		nothing = "not known in time"
 	}
 	drawClusters(b, "then", n.After, widest, nothing)
 	if why != "" && len(n.After) > 0 {
@@ -77,19 +92,23 @@ func drawClusters(b *strings.Builder, when string, all []Cluster, widest int, no
 		if i > 0 {
 			when = "    "
 		}
-		state := count(c.Endpoints, "endpoint")
+		state := terminal.Count(c.Endpoints, "endpoint")
 		switch {
 		case c.Status != "ok":
 			state = "endpoints " + c.Status
 		case c.Endpoints == 0:
 			state = "no endpoints"
 		}
-		fmt.Fprintf(b, "         %s  %5.4g%%  %-*s  %s\n", when, 100*c.Share, widest, c.ID, state)
+		fmt.Fprintf(b, "         %s  %6s  %-*s  %s\n", when, terminal.Percent(c.Share), widest, c.ID, state)
 	}
 }
 
 // sum says in a line or two what it comes to.
 func (f *Fleet) sum(b *strings.Builder, paint func(Verdict, string) string) {
+	if f.Counted() == 0 {
+		fmt.Fprintln(b, paint(Unknown, "nothing is known: no agent that uses this namespace could be asked"))
+		return
+	}
 	var parts []string
 	for _, v := range Verdicts() {
 		if n := len(f.With(v)); n > 0 {
@@ -109,17 +128,10 @@ func (f *Fleet) sum(b *strings.Builder, paint func(Verdict, string) string) {
 	fmt.Fprintf(b, "connections: %d touched; those that are open stay open, new ones go elsewhere\n", touched)
 	switch lost := len(f.With(Lost)); {
 	case lost > 0:
-		fmt.Fprintln(b, paint(Lost, fmt.Sprintf("%s would be lost, with %s open now", count(lost, "name"), count(open, "connection"))))
+		fmt.Fprintln(b, paint(Lost, fmt.Sprintf("%s would be lost, with %s open now", terminal.Count(lost, "name"), terminal.Count(open, "connection"))))
 	case len(f.With(Unknown)) > 0:
 		fmt.Fprintln(b, paint(Unknown, "nothing is known to be lost, but not everything is known"))
 	default:
 		fmt.Fprintln(b, "nothing would be lost")
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -2,12 +2,13 @@ package consul
 
 import (
 	"cmp"
-	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/internal/promx"
 )
 
 // metrics are shared by all consul namers of one registry. A name can come from a TLS server name, which is anybody's
@@ -41,10 +42,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		live: make(map[*followed]struct{}),
-		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+		errors: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argosy_consul_errors_total",
 			Help: "Requests about a watched service that failed; those about services never seen have empty labels.",
-		}, labels),
+		}, labels)),
 		answered: desc("answered_timestamp_seconds",
 			"When Consul last gave a good answer about a service that is watched. Its age grows by some minutes where nothing changes."),
 		changed:   desc("changed_timestamp_seconds", "When the instances of a watched service that can be used last changed."),
@@ -52,22 +53,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		endpoints: desc("endpoints", "Endpoints in use of a watched service, those that are kept among them."),
 		index:     desc("index", "Consul's index of the last good answer about a watched service."),
 	}
-	if reg != nil {
-		m.errors = registered(reg, m.errors)
-		m = registered(reg, m)
-	}
-	return m
-}
-
-// registered returns the collector of that name that the registry has, which may be an earlier namer's.
-func registered[C prometheus.Collector](reg prometheus.Registerer, c C) C {
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(reg.Register(c), &already) {
-		if earlier, ok := already.ExistingCollector.(C); ok {
-			return earlier
-		}
-	}
-	return c
+	return promx.Registered(reg, m)
 }
 
 // Describe implements prometheus.Collector.

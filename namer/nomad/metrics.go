@@ -1,10 +1,11 @@
 package nomad
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/internal/promx"
 )
 
 // metrics are shared by all Nomad namers of one registry. A name can come from anybody, so that only services that
@@ -16,27 +17,16 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	labels := []string{"namespace", "tag", "service"}
-	m := &metrics{
-		answered: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	return &metrics{
+		answered: promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argosy_nomad_answered_timestamp_seconds",
 			Help: "When Nomad last gave a good answer about a service that is watched. Its age grows by up to half a minute where nothing changes.",
-		}, labels),
-		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+		}, labels)),
+		errors: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argosy_nomad_errors_total",
 			Help: "Requests about a watched service that failed; those about services never seen have empty labels.",
-		}, labels),
+		}, labels)),
 	}
-	if reg == nil {
-		return m
-	}
-	var already prometheus.AlreadyRegisteredError // by an earlier namer, which counts in the same vectors
-	if errors.As(reg.Register(m.answered), &already) {
-		m.answered, _ = already.ExistingCollector.(*prometheus.GaugeVec)
-	}
-	if errors.As(reg.Register(m.errors), &already) {
-		m.errors, _ = already.ExistingCollector.(*prometheus.CounterVec)
-	}
-	return m
 }
 
 // followed counts for one watch. It is used by one goroutine.

@@ -8,6 +8,7 @@ import (
 
 	"argosy/dtab"
 	"argosy/namer"
+	"argosy/namerd/store"
 	"argosy/namerd/wire"
 )
 
@@ -15,7 +16,7 @@ import (
 // does not exist has the empty table, so that there the name is bound under local alone.
 func (c *Client) Bind(ctx context.Context, ns string, name dtab.Path, local dtab.Dtab) (dtab.Tree[namer.Bound], error) {
 	var none dtab.Tree[namer.Bound]
-	if err := check(ns); err != nil {
+	if err := store.CheckName(ns); err != nil {
 		return none, err
 	}
 	what := "bind " + name.String()

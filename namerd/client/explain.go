@@ -18,7 +18,7 @@ import (
 // Explain returns how a name is delegated in a namespace, with the entries of local behind its table. Of a Namerd 1.x it
 // is made from what that tells by delegate, which is less: no ages, and not what takes part in the traffic.
 func (c *Client) Explain(ctx context.Context, ns string, name dtab.Path, local dtab.Dtab) (*explanation.Explanation, error) {
-	if err := check(ns); err != nil {
+	if err := store.CheckName(ns); err != nil {
 		return nil, err
 	}
 	what := "explain " + name.String()

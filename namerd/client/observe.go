@@ -15,7 +15,7 @@ import (
 
 const (
 	shortestPause = 100 * time.Millisecond
-	longestPause  = 10 * time.Second
+	longestPause  = 2 * time.Second
 )
 
 // Observe publishes the namespace now and at every change, until ctx ends; then it returns.
@@ -24,7 +24,7 @@ const (
 // stream has no versions, and in Namerd 1.x no deletions. The plain request is also made after every refresh interval,
 // which finds what a broken stream has missed. While namerd is in trouble the last good entry stays and Err says why.
 func (c *Client) Observe(ctx context.Context, ns string, publish func(store.Observation)) {
-	if err := check(ns); err != nil {
+	if err := store.CheckName(ns); err != nil {
 		publish(store.Observation{Err: err})
 		<-ctx.Done()
 		return

@@ -41,8 +41,8 @@ func namespace(root *meshpb.Path, named bool) (string, error) {
 	if len(path) != 1 {
 		return "", status.Errorf(codes.InvalidArgument, "Invalid root: `%s` must have exactly one segment", path)
 	}
-	if !store.ValidName(path[0]) {
-		return "", status.Errorf(codes.InvalidArgument, "%v: %q", store.ErrName, path[0])
+	if err := store.CheckName(path[0]); err != nil {
+		return "", status.Error(codes.InvalidArgument, err.Error())
 	}
 	return path[0], nil
 }

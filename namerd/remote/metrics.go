@@ -15,11 +15,11 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		streams: promx.Registered(reg, prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "argosy_namerd_streams_open",
-			Help: "Streams from the namerd that binds names.",
+			Name: "argosy_interpreter_streams",
+			Help: "Open streams from the namerd that binds names.",
 		})),
 		requests: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "argosy_namerd_requests_total",
+			Name: "argosy_interpreter_requests_total",
 			Help: "Requests to the namerd that binds names, streams included, by part of its API and result: ok or failed.",
 		}, []string{"kind", "result"})),
 	}

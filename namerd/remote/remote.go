@@ -11,10 +11,9 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,6 +22,7 @@ import (
 	"argosy/dtab"
 	"argosy/internal/backoff"
 	"argosy/internal/share"
+	"argosy/internal/tasks"
 	"argosy/internal/watch"
 	"argosy/namer"
 	"argosy/namerd/store"
@@ -65,25 +65,23 @@ const (
 	maxPolls    = 16       // requests at a time that are no streams
 
 	shortestPause = 100 * time.Millisecond // before a stream is opened again
-	longestPause  = 10 * time.Second
-	patience      = 3 * time.Second // a stream that has not worked for so long is not waited for
+	longestPause  = 10 * time.Second       // while very many things are followed;
+	lonelyPause   = 2 * time.Second        // while few are, and
+	pausePerThing = 10 * time.Millisecond  // in between: so many attempts per second, altogether, do no harm
+	patience      = 3 * time.Second        // a stream that has not worked for so long is not waited for
 )
-
-// ErrClosed is the error of names bound after Close.
-var ErrClosed = errors.New("bind: interpreter is closed")
 
 // Interpreter binds names. Its methods may be called from any goroutine.
 type Interpreter struct {
 	options Options
 	times   times
 	server  *server
+	follows atomic.Int64                    // how many things are followed
 	addrs   *share.Share[state[namer.Addr]] // by the concrete name's path
 
-	ctx     context.Context
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	mu      sync.Mutex // guards closed, so that nobody joins running once it is waited for
-	closed  bool
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  tasks.Group
 }
 
 // times are shorter in tests.
@@ -94,8 +92,8 @@ func New(o Options) (*Interpreter, error) {
 	if o.Namespace == "" {
 		o.Namespace = "default"
 	}
-	if !store.ValidName(o.Namespace) {
-		return nil, fmt.Errorf("namerd: %w: %q", store.ErrName, o.Namespace)
+	if err := store.CheckName(o.Namespace); err != nil {
+		return nil, fmt.Errorf("namerd: %w", err)
 	}
 	switch o.Mode {
 	case "":
@@ -128,11 +126,11 @@ func New(o Options) (*Interpreter, error) {
 
 // Start begins to find out whether the namerd answers, so that Known can tell even if no name is in use.
 func (in *Interpreter) Start() {
-	if !in.join() {
+	if !in.tasks.Begin() {
 		return
 	}
 	go func() {
-		defer in.running.Done()
+		defer in.tasks.End()
 		pause := backoff.New(in.times.shortest, in.times.longest)
 		for known, _ := in.Known(); !known; known, _ = in.Known() {
 			// A name that needs no catalog: $ by definition, whatever the table, unless the table has claimed it.
@@ -146,6 +144,11 @@ func (in *Interpreter) Start() {
 	}()
 }
 
+// longest is how long the pause before another attempt may be.
+func (in *Interpreter) longest() time.Duration {
+	return min(max(lonelyPause, time.Duration(in.follows.Load())*pausePerThing), in.times.longest)
+}
+
 // Known reports whether the namerd has ever answered, and what is wrong with it now.
 func (in *Interpreter) Known() (bool, error) { return in.server.health() }
 
@@ -153,10 +156,10 @@ func (in *Interpreter) Known() (bool, error) { return in.server.health() }
 func (in *Interpreter) Streams() int { return int(in.server.alive.Load()) }
 
 // Bind returns what name stands for, live until ctx ends; after that the last value stays. It does not block: what is
-// not known yet is Pending. Equal bindings wake nobody.
+// not known yet is Pending. Equal bindings wake nobody. After Close names are Failed with namer.ErrClosed.
 func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[namer.Binding] {
-	if !in.join() {
-		return watch.Fixed(namer.Binding{Status: namer.Failed, Err: ErrClosed})
+	if !in.tasks.Begin() {
+		return watch.Fixed(namer.Binding{Status: namer.Failed, Err: namer.ErrClosed})
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(in.ctx, cancel)
@@ -167,7 +170,7 @@ func (in *Interpreter) Bind(ctx context.Context, name dtab.Path) watch.Reader[na
 		held:  map[string]held{},
 	}
 	go func() {
-		defer in.running.Done()
+		defer in.tasks.End()
 		defer cancel()
 		defer stop()
 		b.follow(ctx)
@@ -181,23 +184,9 @@ func (in *Interpreter) BindGuest(ctx context.Context, name dtab.Path) watch.Read
 	return in.Bind(ctx, name)
 }
 
-// join adds one to those that Close waits for. It is false after Close.
-func (in *Interpreter) join() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if !in.closed {
-		in.running.Add(1)
-	}
-	return !in.closed
-}
-
 // Close ends all bindings, leaving their last values, and all streams, and waits for both.
 func (in *Interpreter) Close() {
-	in.mu.Lock()
-	in.closed = true
-	in.mu.Unlock()
-	in.cancel()
-	in.running.Wait()
+	in.tasks.Close(in.cancel)
 	in.addrs.Wait()
 	in.server.peer.Close()
 }

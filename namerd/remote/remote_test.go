@@ -288,7 +288,7 @@ func TestNothingLeaks(t *testing.T) {
 		cancel()
 		in.Bind(t.Context(), path("/svc/silent"))
 		in.Close()
-		if b, _ := in.Bind(t.Context(), path("/svc/a")).Load(); b.Err != ErrClosed {
+		if b, _ := in.Bind(t.Context(), path("/svc/a")).Load(); b.Err != namer.ErrClosed {
 			t.Errorf("after Close: %s", show(b))
 		}
 		if n := in.Streams(); n != 0 {

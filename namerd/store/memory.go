@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -76,25 +75,6 @@ func (v Version) count() uint64 {
 	return binary.BigEndian.Uint64([]byte(v))
 }
 
-// ValidName reports whether ns may name a namespace. It is the rule that Consul's layout has, and all stores share.
-func ValidName(ns string) bool {
-	for i := range len(ns) {
-		switch c := ns[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return ns != ""
-}
-
-func checkName(ns string) error {
-	if !ValidName(ns) {
-		return fmt.Errorf("%w: %q", ErrName, ns)
-	}
-	return nil
-}
-
 // List returns the names in sorted order.
 func (m *Memory) List(context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(m.cell.Value().entries)), nil
@@ -102,7 +82,7 @@ func (m *Memory) List(context.Context) ([]string, error) {
 
 // Get returns ErrMissing for a namespace that does not exist.
 func (m *Memory) Get(_ context.Context, ns string) (Entry, error) {
-	if err := checkName(ns); err != nil {
+	if err := CheckName(ns); err != nil {
 		return Entry{}, err
 	}
 	e, ok := m.cell.Value().entries[ns]
@@ -114,7 +94,7 @@ func (m *Memory) Get(_ context.Context, ns string) (Entry, error) {
 
 // change replaces the state by what f makes of a copy, unless f fails.
 func (m *Memory) change(ns string, f func(t *tables) error) error {
-	if err := checkName(ns); err != nil {
+	if err := CheckName(ns); err != nil {
 		return err
 	}
 	var failed error
@@ -191,7 +171,7 @@ func (m *Memory) Delete(ctx context.Context, ns string) error {
 
 // History returns ErrMissing for a namespace of which nothing is known.
 func (m *Memory) History(_ context.Context, ns string, limit int) ([]Change, error) {
-	if err := checkName(ns); err != nil {
+	if err := CheckName(ns); err != nil {
 		return nil, err
 	}
 	p, ok := m.cell.Value().history[ns]
@@ -203,7 +183,7 @@ func (m *Memory) History(_ context.Context, ns string, limit int) ([]Change, err
 
 // Observe publishes the namespace now and at every change, until ctx ends.
 func (m *Memory) Observe(ctx context.Context, ns string, publish func(Observation)) {
-	if err := checkName(ns); err != nil {
+	if err := CheckName(ns); err != nil {
 		publish(Observation{Err: err})
 		<-ctx.Done()
 		return

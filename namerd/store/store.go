@@ -5,6 +5,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"argosy/dtab"
 )
@@ -22,6 +23,26 @@ var (
 	// ErrForgotten: there has never been such a version, or not lately, or it was a deletion.
 	ErrForgotten = errors.New("no table of that version is remembered")
 )
+
+// ValidName reports whether ns may name a namespace. It is the rule that Consul's layout has, and all stores share.
+func ValidName(ns string) bool {
+	for i := range len(ns) {
+		switch c := ns[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return ns != ""
+}
+
+// CheckName returns ErrName, with the name, unless ns may name a namespace.
+func CheckName(ns string) error {
+	if !ValidName(ns) {
+		return fmt.Errorf("%w: %q", ErrName, ns)
+	}
+	return nil
+}
 
 // Version identifies one state of a namespace. It is opaque bytes, only ever compared and handed back; the HTTP API
 // shows it as base64 in the ETag. Consul's is the ModifyIndex in decimal, the memory store's a big-endian counter.

@@ -32,13 +32,10 @@ type HTTP struct {
 	Address string // "127.0.0.1:9993" unless set
 }
 
-// Nomad says how to reach Nomad. What is not set comes from Nomad's usual environment variables.
+// Nomad says how to reach Nomad, and what of it is ours to scale.
 type Nomad struct {
-	Address                   string // base URL
-	Token                     settings.Secret
-	Region                    string
-	Namespaces                []string // whose jobs may be scaled; "default" unless set
-	CAFile, CertFile, KeyFile string
+	settings.Nomad
+	Namespaces []string // whose jobs may be scaled; "default" unless set
 }
 
 // Discovery lists the agents for Prometheus's http_sd_configs.

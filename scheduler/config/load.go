@@ -43,11 +43,11 @@ func loadNomad(d *hclx.Decoder, r *rawNomad, c *Config) {
 	if r == nil {
 		return
 	}
-	c.Nomad = &Nomad{
-		Address: d.NomadAddress(r.Address), Token: d.Secret(r.Token, r.TokenFile), Region: d.String(r.Region),
-		Namespaces: names(d, r.Namespaces), CAFile: d.CAFile(r.CAFile),
+	server := hclx.NomadBlock{
+		Address: r.Address, Token: r.Token, TokenFile: r.TokenFile, Region: r.Region,
+		CAFile: r.CAFile, CertFile: r.CertFile, KeyFile: r.KeyFile,
 	}
-	c.Nomad.CertFile, c.Nomad.KeyFile = d.KeyPair(r.CertFile, r.KeyFile)
+	c.Nomad = &Nomad{Nomad: server.Settings(d), Namespaces: names(d, r.Namespaces)}
 	if len(c.Nomad.Namespaces) == 0 {
 		c.Nomad.Namespaces = []string{"default"}
 	}

@@ -111,7 +111,7 @@ func TestEverythingSet(t *testing.T) {
 			step_up = 2
 			step_down = 1
 		}`)
-	if c.Nomad.Token.Reveal() != "s3cret" || c.Nomad.Region != "eu" || c.Consul.Address != "127.0.0.1:8500" || c.Discovery.Services[0] != "argosy-proxy" ||
+	if c.Nomad.TokenFile != token || c.Nomad.Region != "eu" || c.Consul.Address != "127.0.0.1:8500" || c.Discovery.Services[0] != "argosy-proxy" ||
 		c.Scrape.TargetsFile != "/tmp/targets.json" || c.Scrape.Interval != 250*time.Millisecond || !c.Jobs.Watch || c.Jobs.Namespaces[0] != "b" {
 		t.Errorf("%+v", c)
 	}

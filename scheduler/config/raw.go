@@ -44,7 +44,7 @@ type rawNomad struct {
 	// The ACL token. Keep it out of the file: `token = env("NOMAD_TOKEN")`. It is never printed. It needs `read-job`,
 	// `read-job-scaling` and `scale-job`, and for `jobs` also `list-scaling-policies` and `read-scaling-policy`.
 	Token hclx.Attr `hcl:"token,optional" type:"secret"`
-	// A file that holds the ACL token. Read again at every reload.
+	// A file that holds the ACL token. It is read again whenever it changes.
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
 	// The region of the jobs. The Nomad agent's own unless set.
 	Region hclx.Attr `hcl:"region,optional" type:"string"`

@@ -10,9 +10,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/nomad/api"
 
-	"argosy/scheduler/config"
+	"argosy/internal/nomadclient"
+	"argosy/internal/settings"
 	"argosy/scheduler/policies"
-	"argosy/scheduler/target/nomad"
 	"argosy/scheduler/target/nomad/nomadtest"
 )
 
@@ -29,7 +29,7 @@ func good(target float64) map[string]any {
 
 func follow(t *testing.T, s *nomadtest.Server) *policies.Jobs {
 	t.Helper()
-	client, err := nomad.NewClient(config.Nomad{Address: s.URL})
+	client, err := nomadclient.New(settings.Nomad{Address: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

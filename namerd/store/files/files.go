@@ -106,8 +106,8 @@ func (s *Store) Close() error {
 func (s *Store) path(ns string) string { return filepath.Join(s.dir, ns+suffix) }
 
 func check(ctx context.Context, ns string) error {
-	if !store.ValidName(ns) {
-		return fmt.Errorf("%w: %q", store.ErrName, ns)
+	if err := store.CheckName(ns); err != nil {
+		return err
 	}
 	return ctx.Err()
 }
@@ -248,8 +248,8 @@ func (s *Store) History(ctx context.Context, ns string, limit int) ([]store.Chan
 
 // Observe publishes the namespace now and at every change, until ctx ends.
 func (s *Store) Observe(ctx context.Context, ns string, publish func(store.Observation)) {
-	if !store.ValidName(ns) {
-		publish(store.Observation{Err: fmt.Errorf("%w: %q", store.ErrName, ns)})
+	if err := store.CheckName(ns); err != nil {
+		publish(store.Observation{Err: err})
 		<-ctx.Done()
 		return
 	}

@@ -13,18 +13,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/nomad/api"
-
-	"argosy/internal/nomadclient"
-	"argosy/internal/settings"
-	"argosy/scheduler/config"
 )
-
-// NewClient makes a client. What is not configured comes from Nomad's usual environment variables. It does not connect.
-func NewClient(c config.Nomad) (*api.Client, error) {
-	return nomadclient.New(settings.Nomad{
-		Address: c.Address, Token: c.Token, Region: c.Region, CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile,
-	})
-}
 
 // answered returns the HTTP status and the body of an error that is an answer from Nomad.
 func answered(err error) (code int, body string) {

@@ -11,7 +11,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/nomad/api"
 
-	"argosy/scheduler/config"
+	"argosy/internal/nomadclient"
+	"argosy/internal/settings"
 	"argosy/scheduler/law"
 	"argosy/scheduler/target"
 	"argosy/scheduler/target/nomad/nomadtest"
@@ -19,7 +20,7 @@ import (
 
 func client(t *testing.T, s *nomadtest.Server) *api.Client {
 	t.Helper()
-	c, err := NewClient(config.Nomad{Address: s.URL})
+	c, err := nomadclient.New(settings.Nomad{Address: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

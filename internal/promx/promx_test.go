@@ -1,4 +1,4 @@
-package prom
+package promx
 
 import (
 	"testing"
@@ -14,6 +14,9 @@ func TestRegisteredTwiceIsTheFirst(t *testing.T) {
 	first := Registered(reg, gauge())
 	if second := Registered(reg, gauge()); second != first {
 		t.Error("the second is another")
+	}
+	if alone := gauge(); Registered(nil, alone) != alone {
+		t.Error("without a registry it is another")
 	}
 	other := Registered(reg, prometheus.NewGauge(prometheus.GaugeOpts{Name: "h", Help: "Another."}))
 	if other == first {
