@@ -2,6 +2,7 @@ package namerd
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 	"slices"
@@ -104,7 +105,11 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, route, contentTyp
 // limit to its patience.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, route, contentType string, all func(context.Context) iter.Seq[[]byte]) {
 	if r.ContentLength != 0 {
-		if _, ok := s.readBody(w, r); !ok {
+		drained := s.reading(w, r, "a body", maxBody, func(from io.Reader) error {
+			_, err := io.Copy(io.Discard, from)
+			return err
+		})
+		if !drained {
 			return
 		}
 	}
