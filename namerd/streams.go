@@ -75,15 +75,20 @@ func (s *Server) watchNames(w http.ResponseWriter, r *http.Request) {
 func (s *Server) pollNames(ctx context.Context, interval time.Duration, set func(nameList)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
+	failing := false
 	for {
 		asking, cancel := context.WithTimeout(ctx, storeTimeout)
 		names, err := s.store.List(asking)
 		cancel()
-		if err == nil {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
 			set(nameList{known: true, names: names})
-		} else if ctx.Err() == nil {
-			s.logger.Warn("list namespaces failed", "error", err)
+		case !failing:
+			s.logger.Warn("list namespaces failed, the last ones stay", "error", err)
 		}
+		failing = err != nil
 		select {
 		case <-ticker.C:
 		case <-s.poke:
