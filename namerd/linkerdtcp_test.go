@@ -70,7 +70,7 @@ func TestLinkerdTCP(t *testing.T) {
 	for dst, want := range map[string]map[string]float64{
 		"%2Fsvc%2Ffoo": {"127.0.0.1:1": 1}, "%2Fsvc%2Frich": rich, "%2Fsvc%2Fempty": {},
 		"%2Fsvc%2Fzeros": {"10.0.0.1:80": 1, "10.0.0.2:80": 1}, // it would divide by zero, and panic
-		"%2Fsvc%2Fnone": nil, "%2Fsvc%2Fbroken": nil, "%2Fsvc%2Fbad": nil, "%2F$%2Ffail": nil, "%2F$%2Fnil": nil, "": nil,
+		"%2Fsvc%2Fnone":  nil, "%2Fsvc%2Fbroken": nil, "%2Fsvc%2Fbad": nil, "%2F$%2Ffail": nil, "%2F$%2Fnil": nil, "": nil,
 	} {
 		got, err := poll(t, w.address, dst)
 		if fmt.Sprint(got) != fmt.Sprint(want) || (err == nil) != (want != nil) {
