@@ -21,11 +21,11 @@ func (s *Server) addr(w http.ResponseWriter, r *http.Request, q nameRequest) {
 	}
 	ctx, cancel := s.waiting(r, nameTimeout)
 	defer cancel()
-	s.replyAddr(ctx, w, "", q.path)
+	s.replyAddr(ctx, w, "", q.path, wire.Addr)
 }
 
 // replyAddr answers with the address set of a concrete name once it is known.
-func (s *Server) replyAddr(ctx context.Context, w http.ResponseWriter, contentType string, id dtab.Path) {
+func (s *Server) replyAddr(ctx context.Context, w http.ResponseWriter, contentType string, id dtab.Path, write func(namer.Addr) []byte) {
 	binding, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var a namer.Addr
@@ -35,7 +35,7 @@ func (s *Server) replyAddr(ctx context.Context, w http.ResponseWriter, contentTy
 			return
 		}
 		if a.Status != namer.Pending {
-			reply(w, http.StatusOK, contentType, append(wire.Addr(a), '\n'))
+			reply(w, http.StatusOK, contentType, append(write(a), '\n'))
 			return
 		}
 	}

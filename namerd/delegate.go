@@ -60,11 +60,7 @@ func (s *Server) delegateAny(w http.ResponseWriter, r *http.Request, p parameter
 			replyText(w, http.StatusUnsupportedMediaType, "a delegation is asked for with the Content-Type "+typeJSON)
 			return
 		}
-		body, ok := s.readBody(w, r)
-		if !ok {
-			return
-		}
-		done, ok := s.takeTurn(r.Context(), w, len(body))
+		body, done, ok := s.readBody(w, r)
 		if !ok {
 			return
 		}

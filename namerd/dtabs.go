@@ -1,6 +1,7 @@
 package namerd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +14,10 @@ import (
 )
 
 const (
-	maxBody    = 5 << 20   // bytes: the largest body that is read, about what Namerd takes
-	largeBody  = 256 << 10 // bytes: from here on bodies wait for each other
-	largeTurns = 2         // so many of them at a time
+	maxBody     = 5 << 20   // bytes: the largest body that is read, about what Namerd takes
+	largeBody   = 256 << 10 // bytes: from here on bodies wait for each other
+	largePlaces = 16        // so many of them are read at a time
+	largeTurns  = 2         // and so many worked on
 )
 
 // list answers /api/1/dtabs, for every method as Namerd does.
@@ -36,30 +38,35 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 
 // namespace answers /api/1/dtabs/<ns>.
 func (s *Server) namespace(w http.ResponseWriter, r *http.Request, ns string) {
-	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
-	defer cancel()
-	ctx = s.withAuthor(ctx, r)
 	switch r.Method {
 	case http.MethodGet:
 		if isTrue(parameter(r, "watch")) {
 			s.watchTable(w, r, ns)
 			return
 		}
-		s.get(ctx, w, r, ns)
+		s.get(w, r, ns)
 	case http.MethodHead:
-		s.get(ctx, w, r, ns)
+		s.get(w, r, ns)
 	case http.MethodPost:
-		s.create(ctx, w, r, ns)
+		s.create(w, r, ns)
 	case http.MethodPut:
-		s.put(ctx, w, r, ns)
+		s.put(w, r, ns)
 	case http.MethodDelete:
-		s.delete(ctx, w, r, ns)
+		s.delete(w, r, ns)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
 }
 
-func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
+// storing is the context of what the store is asked for a request, whose body has been read.
+func (s *Server) storing(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	return s.withAuthor(ctx, r), cancel
+}
+
+func (s *Server) get(w http.ResponseWriter, r *http.Request, ns string) {
+	ctx, cancel := s.storing(r)
+	defer cancel()
 	entry, err := s.store.Get(ctx, ns)
 	if err != nil {
 		s.failed(w, r, ns, err)
@@ -74,19 +81,17 @@ func (s *Server) get(ctx context.Context, w http.ResponseWriter, r *http.Request
 	reply(w, http.StatusOK, contentType, document(contentType, entry.Dtab))
 }
 
-func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
+func (s *Server) create(w http.ResponseWriter, r *http.Request, ns string) {
 	if s.refused(w, r) {
 		return
 	}
-	body, ok := s.readBody(w, r)
-	if !ok {
-		return
-	}
-	done, ok := s.takeTurn(ctx, w, len(body))
+	body, done, ok := s.readBody(w, r)
 	if !ok {
 		return
 	}
 	defer done()
+	ctx, cancel := s.storing(r)
+	defer cancel()
 	table, err := decode(r, body)
 	switch {
 	case errors.Is(err, errNullEntry):
@@ -99,19 +104,17 @@ func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	s.done(w, r, ns, "create", table, s.store.Create(ctx, ns, table))
 }
 
-func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
+func (s *Server) put(w http.ResponseWriter, r *http.Request, ns string) {
 	if s.refused(w, r) {
 		return
 	}
-	body, ok := s.readBody(w, r)
-	if !ok {
-		return
-	}
-	done, ok := s.takeTurn(ctx, w, len(body))
+	body, done, ok := s.readBody(w, r)
 	if !ok {
 		return
 	}
 	defer done()
+	ctx, cancel := s.storing(r)
+	defer cancel()
 	table, err := decode(r, body)
 	var syntax *dtab.SyntaxError
 	switch {
@@ -138,10 +141,13 @@ func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request
 	s.done(w, r, ns, "update", table, s.store.Update(ctx, ns, table, version))
 }
 
-func (s *Server) delete(ctx context.Context, w http.ResponseWriter, r *http.Request, ns string) {
-	if !s.refused(w, r) {
-		s.done(w, r, ns, "delete", nil, s.store.Delete(ctx, ns))
+func (s *Server) delete(w http.ResponseWriter, r *http.Request, ns string) {
+	if s.refused(w, r) {
+		return
 	}
+	ctx, cancel := s.storing(r)
+	defer cancel()
+	s.done(w, r, ns, "delete", nil, s.store.Delete(ctx, ns))
 }
 
 // refused answers a request that may not change anything, or says why it does in a way that cannot be kept.
@@ -162,35 +168,75 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+// errBusy: other large bodies are being read or worked on.
+var errBusy = errors.New("too many large dtabs are being written")
+
+// readBody reads a body and takes its turn; done gives that back, when the body is not needed any more. Large ones are
+// read few at a time, so that many of them do not fill the memory, and then become tables one or two at a time, each of
+// which may take a hundred times its size for a moment.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, done func(), ok bool) {
+	var taken []chan struct{}
+	done = func() {
+		for _, places := range taken {
+			<-places
+		}
+	}
+	ok = s.reading(w, r, "a dtab", maxBody, func(from io.Reader) error {
+		var b bytes.Buffer
+		if n, err := b.ReadFrom(io.LimitReader(from, largeBody)); err != nil || n < largeBody {
+			body = b.Bytes()
+			return err
+		}
+		ctx, cancel := s.waiting(r, storeTimeout)
+		defer cancel()
+		if !take(ctx, s.places) {
+			return errBusy
+		}
+		taken = append(taken, s.places)
+		b.Grow(int(max(0, min(r.ContentLength, maxBody)-largeBody)) + bytes.MinRead)
+		if _, err := b.ReadFrom(from); err != nil {
+			return err
+		}
+		body = b.Bytes()
+		if !take(ctx, s.turns) {
+			return errBusy
+		}
+		taken = append(taken, s.turns)
+		return nil
+	})
+	if !ok {
+		done()
+	}
+	return body, done, ok
+}
+
+func take(ctx context.Context, places chan struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// reading lets read have the body, and answers the request if that fails or there is more than limit bytes.
+func (s *Server) reading(w http.ResponseWriter, r *http.Request, what string, limit int64, read func(io.Reader) error) bool {
 	control := http.NewResponseController(w)
 	control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a writer of which that cannot be asked, as in tests, is not stuck
 	defer context.AfterFunc(s.stopping, func() { control.SetReadDeadline(time.Now().Add(stuckGrace)) })()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	err := read(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		replyText(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a dtab has at most %d bytes", maxBody))
+		replyText(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("%s has at most %d bytes", what, limit))
+	case errors.Is(err, errBusy):
+		replyText(w, http.StatusServiceUnavailable, err.Error())
 	case err != nil:
 		w.WriteHeader(http.StatusBadRequest)
 	default:
 		control.SetReadDeadline(time.Time{}) // the connection may serve other requests later
 	}
-	return body, err == nil
-}
-
-// takeTurn lets few large bodies become tables at a time, each of which may take a hundred times its size for a moment.
-func (s *Server) takeTurn(ctx context.Context, w http.ResponseWriter, size int) (done func(), ok bool) {
-	if size < largeBody {
-		return func() {}, true
-	}
-	select {
-	case s.turns <- struct{}{}:
-		return func() { <-s.turns }, true
-	case <-ctx.Done():
-		replyText(w, http.StatusServiceUnavailable, "too many large dtabs are being written")
-		return nil, false
-	}
+	return err == nil
 }
 
 // done answers a change.

@@ -45,6 +45,7 @@ func (l hostlessListener) Accept() (net.Conn, error) {
 type hostlessConn struct {
 	net.Conn
 	head  []byte // of a request, not whole yet
+	line  int    // where its last line begins that has been looked at
 	ready []byte // to be read
 	plain bool   // hand through what comes
 }
@@ -54,11 +55,11 @@ func (c *hostlessConn) Read(p []byte) (int, error) {
 		if c.plain {
 			return c.Conn.Read(p)
 		}
-		if end := headEnd(c.head); end > 0 || len(c.head) > maxHead {
+		if end := c.headEnd(); end > 0 || len(c.head) > maxHead {
 			c.take(end)
 			continue
 		}
-		buffer := make([]byte, 2048)
+		buffer := make([]byte, 512) // every stream has one, as net/http reads on to notice its end
 		n, err := c.Conn.Read(buffer)
 		c.head = append(c.head, buffer[:n]...)
 		switch {
@@ -100,17 +101,19 @@ func (c *hostlessConn) take(end int) {
 	}
 }
 
-// headEnd is where a head ends: behind its first empty line; 0 where there is none yet.
-func headEnd(head []byte) int {
-	for at := 0; ; {
-		n := bytes.IndexByte(head[at:], '\n')
+// headEnd is where the head ends: behind its first empty line; 0 where there is none yet.
+func (c *hostlessConn) headEnd() int {
+	for {
+		n := bytes.IndexByte(c.head[c.line:], '\n')
 		if n < 0 {
 			return 0
 		}
-		at += n + 1
-		if n == 0 || n == 1 && head[at-2] == '\r' {
-			return at
+		end := c.line + n + 1
+		if n == 0 || n == 1 && c.head[c.line] == '\r' {
+			c.line = 0
+			return end
 		}
+		c.line = end
 	}
 }
 

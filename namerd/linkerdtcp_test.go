@@ -61,6 +61,7 @@ func TestLinkerdTCP(t *testing.T) {
 	w.namer.SetAddr("rich", namer.Addr{Status: namer.OK, Meta: map[string]string{"authority": "acme.co"}, Endpoints: []namer.Endpoint{
 		{Addr: "10.0.0.1:80", Weight: 0.5, Meta: map[string]string{"node": "n1", "authority": "x", "dc": "dc1"}},
 		{Addr: "[2001:db8::1]:80", Weight: 3}, {Addr: "/run/x.sock", Weight: 1}, {Addr: "[fe80::1%lo]:80", Weight: 1}}})
+	w.namer.SetAddr("zeros", namer.Addr{Status: namer.OK, Endpoints: []namer.Endpoint{{Addr: "10.0.0.1:80"}, {Addr: "10.0.0.2:80", Weight: 1e-60}}})
 	w.namer.SetEndpoints("empty")
 	w.namer.Remove("none")
 	w.namer.Fail("broken", errors.New("no cluster leader"))
@@ -68,7 +69,8 @@ func TestLinkerdTCP(t *testing.T) {
 	rich := map[string]float64{"10.0.0.1:80": 0.5, "[2001:db8::1]:80": 3}
 	for dst, want := range map[string]map[string]float64{
 		"%2Fsvc%2Ffoo": {"127.0.0.1:1": 1}, "%2Fsvc%2Frich": rich, "%2Fsvc%2Fempty": {},
-		"%2Fsvc%2Fnone": nil, "%2Fsvc%2Fbroken": nil, "%2Fsvc%2Fbad": nil, "%2F$%2Ffail": nil, "%2F$%2Fnil": nil, "": nil,
+		"%2Fsvc%2Fzeros": {"10.0.0.1:80": 1, "10.0.0.2:80": 1}, // it would divide by zero, and panic
+		"%2Fsvc%2Fnone":  nil, "%2Fsvc%2Fbroken": nil, "%2Fsvc%2Fbad": nil, "%2F$%2Ffail": nil, "%2F$%2Fnil": nil, "": nil,
 	} {
 		got, err := poll(t, w.address, dst)
 		if fmt.Sprint(got) != fmt.Sprint(want) || (err == nil) != (want != nil) {

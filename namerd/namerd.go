@@ -69,7 +69,8 @@ type Server struct {
 	readOnly atomic.Bool
 	guard    atomic.Pointer[guard]
 	origin   *http.CrossOriginProtection
-	turns    chan struct{} // taken by large bodies
+	places   chan struct{} // taken by large bodies while there is one
+	turns    chan struct{} // and while it becomes a table
 	metrics  *metrics
 	scrape   http.Handler
 
@@ -109,7 +110,7 @@ func NewServer(s store.Store, o Options) *Server {
 	srv.readOnly.Store(o.ReadOnly)
 	srv.guard.Store(newGuard(o.Tokens, o.Certificates))
 	srv.origin = http.NewCrossOriginProtection()
-	srv.turns = make(chan struct{}, largeTurns)
+	srv.places, srv.turns = make(chan struct{}, largePlaces), make(chan struct{}, largeTurns)
 	srv.stopping, srv.stop = context.WithCancel(context.Background())
 	srv.tables = share.New(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
 		s.Observe(ctx, ns, set)

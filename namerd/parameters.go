@@ -3,6 +3,7 @@ package namerd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -66,12 +67,11 @@ func (s *Server) parametersOf(w http.ResponseWriter, r *http.Request) (parameter
 	if bare(r.Header.Get("Content-Type")) != typeForm {
 		return p, true
 	}
-	body, ok := s.readBody(w, r)
-	if ok && len(body) > maxForm {
-		replyText(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a form has at most %d bytes", maxForm))
-		return p, false
-	}
-	p.form = string(body)
+	ok := s.reading(w, r, "a form", maxForm, func(from io.Reader) error {
+		body, err := io.ReadAll(from)
+		p.form = string(body)
+		return err
+	})
 	return p, ok
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"slices"
 
 	"argosy/dtab"
 	"argosy/internal/watch"
@@ -25,10 +26,27 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request, q nameRequest) 
 		return
 	}
 	if id, ok := draw(b.Clusters, s.random()); ok {
-		s.replyAddr(ctx, w, typeJSON, id)
+		s.replyAddr(ctx, w, typeJSON, id, resolvedAddr)
 	} else {
 		reply(w, http.StatusOK, typeJSON, nothing())
 	}
+}
+
+// resolvedAddr writes an address set for linkerd-tcp. It divides weights by their sum, in 32 bits, and panics at what comes
+// of it where all are zero: these are equals, and so are those without a weight.
+func resolvedAddr(a namer.Addr) []byte {
+	var sum float32
+	for _, e := range a.Endpoints {
+		sum += float32(e.Weight)
+	}
+	if sum > 0 {
+		return wire.Addr(a)
+	}
+	a.Endpoints = slices.Clone(a.Endpoints)
+	for i := range a.Endpoints {
+		a.Endpoints[i].Weight = 1
+	}
+	return wire.Addr(a)
 }
 
 func nothing() []byte { return append(wire.Addr(namer.Addr{Status: namer.Neg}), '\n') }

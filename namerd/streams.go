@@ -2,6 +2,7 @@ package namerd
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 	"slices"
@@ -74,15 +75,20 @@ func (s *Server) watchNames(w http.ResponseWriter, r *http.Request) {
 func (s *Server) pollNames(ctx context.Context, interval time.Duration, set func(nameList)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
+	failing := false
 	for {
 		asking, cancel := context.WithTimeout(ctx, storeTimeout)
 		names, err := s.store.List(asking)
 		cancel()
-		if err == nil {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
 			set(nameList{known: true, names: names})
-		} else if ctx.Err() == nil {
-			s.logger.Warn("list namespaces failed", "error", err)
+		case !failing:
+			s.logger.Warn("list namespaces failed, the last ones stay", "error", err)
 		}
+		failing = err != nil
 		select {
 		case <-ticker.C:
 		case <-s.poke:
@@ -104,7 +110,11 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, route, contentTyp
 // limit to its patience.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, route, contentType string, all func(context.Context) iter.Seq[[]byte]) {
 	if r.ContentLength != 0 {
-		if _, ok := s.readBody(w, r); !ok {
+		drained := s.reading(w, r, "a body", maxBody, func(from io.Reader) error {
+			_, err := io.Copy(io.Discard, from)
+			return err
+		})
+		if !drained {
 			return
 		}
 	}
