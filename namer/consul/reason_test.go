@@ -33,7 +33,9 @@ func TestReason(t *testing.T) {
 			return ok(last)
 		})
 	}
-	if !is(func(a namer.Answer) bool { return show(a) == "~" && a.Err != nil && strings.Contains(a.Err.Error(), "No path to datacenter") }) {
+	if !is(func(a namer.Answer) bool {
+		return show(a) == "~" && a.Err != nil && strings.Contains(a.Err.Error(), "No path to datacenter")
+	}) {
 		t.Errorf("in trouble: %+v", last)
 	}
 	s.change(answers("[]", 12))
