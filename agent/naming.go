@@ -119,7 +119,7 @@ func logTable(logger hclog.Logger, o store.Observation) {
 	case !o.Exists:
 		logger.Warn("there is no such namespace: the table is empty")
 	default:
-		logger.Info("table", "version", fmt.Sprintf("%x", string(o.Entry.Version)), "entries", len(o.Entry.Dtab))
+		logger.Info("table", "version", client.EncodeVersion(o.Entry.Version), "entries", len(o.Entry.Dtab))
 	}
 }
 

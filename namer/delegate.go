@@ -88,6 +88,9 @@ func (e *evaluation) namers(path dtab.Path) (a asked, residual dtab.Path) {
 		if a.since.After(none.since) {
 			none.since = a.since
 		}
+		if none.Err == nil {
+			none.Err = a.Err
+		}
 	}
 	return none, nil
 }

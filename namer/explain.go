@@ -45,7 +45,7 @@ type Step struct {
 	Weight float64 // as the branch of a Union
 
 	Bound *Bound    // of a Leaf
-	Err   error     // of an Exception, and what is waited for where that is known
+	Err   error     // of an Exception, of a Neg that is so for trouble, and what is waited for where that is known
 	Since time.Time // of what a namer has answered: since when it is so; else zero
 
 	Taken bool    // connections go here, or would if there were endpoints
@@ -245,6 +245,8 @@ func (s *Step) markAlt(outcomes []outcome, taken int) {
 			s.Steps[i].Taken = true
 		case taken >= 0 && i > taken && outcomes[taken].status == OK && outcomes[taken].tree.Kind == dtab.Fail:
 			s.Steps[i].Why = "not looked at: the ! before it ends the alternatives"
+		case taken >= 0 && i > taken && outcomes[taken].status == Failed:
+			s.Steps[i].Why = "not looked at: what comes before it has failed"
 		case taken >= 0 && i > taken && outcomes[taken].status != OK:
 			s.Steps[i].Why = "not looked at: what comes before it is not known"
 		case taken >= 0 && i > taken && !(o.status == OK && (o.tree.Kind == dtab.Neg || isDry(o.tree))):
@@ -342,6 +344,9 @@ func (x *explainer) namers(s Step, depth int) (Step, outcome) {
 		s.Kind, s.Err = StepException, a.Err
 		return s, outcome{status: Failed, err: a.Err, told: true}
 	case a.Tree.Kind == dtab.Neg:
+		if s.Err = a.Err; x.unmounted(s.Path) {
+			s.Err = errUnmounted
+		}
 		return s, outcome{status: OK}
 	}
 	step, o := explain(x, a.Tree, depth+1, Step{Path: s.Path, Entry: s.Entry}, func(l Leaf) (Step, outcome) {
@@ -354,6 +359,14 @@ func (x *explainer) namers(s Step, depth int) (Step, outcome) {
 		step.Since = a.since
 	}
 	return step, o
+}
+
+var errUnmounted = errors.New("no namer is configured for it here")
+
+// unmounted reports whether path is one that only a namer can answer, and there is none.
+func (x *explainer) unmounted(path dtab.Path) bool {
+	return len(path) > 0 && path[0] == "#" &&
+		!slices.ContainsFunc(x.eval.mounts, func(m Mount) bool { return path.HasPrefix(m.Prefix) })
 }
 
 // settle passes on who is taken, and with which share, from the top down.

@@ -11,6 +11,7 @@ import (
 	"argosy/dtab"
 	"argosy/internal/watch"
 	"argosy/namer"
+	"argosy/namer/manual"
 	"argosy/namer/rewrite"
 	"argosy/namer/static"
 )
@@ -48,7 +49,9 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mounts := []namer.Mount{{Prefix: dtab.MustParsePath("/#/s"), Namer: services}}
+	ill := manual.New(1)
+	ill.Set("a", namer.Answer{Status: namer.OK, Err: errors.New("No path to datacenter")})
+	mounts := []namer.Mount{{Prefix: dtab.MustParsePath("/#/s"), Namer: services}, {Prefix: dtab.MustParsePath("/#/ill"), Namer: ill}}
 	for _, c := range []struct{ table, name, want string }{
 		{"/svc => /#/s ; /svc/x => /svc/a", "/svc/x", `
 alt /svc/x 100%
@@ -80,8 +83,8 @@ alt /w 100%
 		{"/w => /$/nope | ! | /#/s/a", "/w", `
 alt /w 100%
   exception /$/nope [0 /w=>/$/nope | ! | /#/s/a] 100% error: Unknown namer: nope for path: /$/nope
-  fail /w [0 /w=>/$/nope | ! | /#/s/a] (not looked at: what comes before it is not known)
-  leaf /#/s/a [0 /w=>/$/nope | ! | /#/s/a] (not looked at: what comes before it is not known)
+  fail /w [0 /w=>/$/nope | ! | /#/s/a] (not looked at: what comes before it has failed)
+  leaf /#/s/a [0 /w=>/$/nope | ! | /#/s/a] (not looked at: what comes before it has failed)
 `},
 		{"/w => 0 * /#/s/a & 0 * ($ | /#/s/b)", "/w", `
 union /w 100%
@@ -90,6 +93,8 @@ union /w 100%
     empty /w [0 /w=>0.00*/#/s/a & 0.00*($ | /#/s/b)] 0%
     leaf /#/s/b [0 /w=>0.00*/#/s/a & 0.00*($ | /#/s/b)] (not looked at: an alternative before it is used)
 `},
+		{"/w => /#/nope/a", "/w", "\ndelegate /w\n  neg /#/nope/a [0 /w=>/#/nope/a] error: no namer is configured for it here\n"},
+		{"/w => /#/ill/a", "/w", "\ndelegate /w\n  neg /#/ill/a [0 /w=>/#/ill/a] error: No path to datacenter\n"},
 		{"/w => ~", "/w", "\ndelegate /w\n  neg / [0 /w=>~]\n"},
 		{"/w => ~", "/x", "\nneg /x\n"},
 	} {

@@ -41,7 +41,7 @@ type ConnectID struct{ Datacenter, Service string }
 type Addr struct {
 	Status    Status
 	Endpoints []Endpoint // for OK; sorted by Addr, each Addr once; may be empty
-	Err       error      // for Failed
+	Err       error      // for Failed; of Neg, why it is nothing, where that is trouble
 	Stale     bool       // the last known good set, kept because the source is in trouble
 
 	// Meta is about the set as a whole: authority, the host that requests are to name. It must not be changed.
@@ -90,7 +90,7 @@ func (b Bound) Equal(c Bound) bool {
 type Answer struct {
 	Status Status          // Pending, OK or Failed
 	Tree   dtab.Tree[Leaf] // for OK
-	Err    error           // for Failed
+	Err    error           // for Failed; of nothing, why it is, where that is trouble
 }
 
 // Equal reports whether two answers are the same to a reader, endpoints included.

@@ -81,7 +81,11 @@ func (p *picture) node(s Step, rails, below, label string, entry int) {
 		if s.Path == "/" || s.Path == "~" {
 			r.text = "~"
 		} else {
-			notes = append(notes, "nothing"+p.age(s))
+			note := "nothing" + p.age(s)
+			if s.Error != "" { // its source is in trouble
+				note += ": " + s.Error
+			}
+			notes = append(notes, note)
 		}
 	case "fail":
 		r.mark, r.colour, r.text = "✗ ", terminal.Red, "!"

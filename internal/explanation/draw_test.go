@@ -28,6 +28,7 @@ func explain(t *testing.T, table, name string, request int) *Explanation {
 	services.SetEndpoints("redis2", "10.0.1.1:6379")
 	services.SetEndpoints("dry")
 	services.Remove("redis")
+	services.Set("dc9", namer.Answer{Status: namer.OK, Err: errors.New("500 (No path to\ndatacenter)")})
 	services.Fail("broken", errors.New("403\nPermission\x1bdenied"))
 	services.SetAddr("old", namer.Addr{Status: namer.OK, Stale: true, Endpoints: []namer.Endpoint{{Addr: "10.0.2.1:1", Weight: 2}}})
 	in := namer.NewInterpreter(namer.Options{
@@ -147,6 +148,19 @@ goes to  66.7%  /#/consul/redis1  4 endpoints
 			"\x1b[2m        \x1b[0m\x1b[2mnot taken: is nothing\x1b[0m\n" +
 			"\n" +
 			"goes to   100%  /#/consul/redis2  \x1b[32m1 endpoint\x1b[0m\n"},
+		{"trouble", "/svc => /#/consul/dc9 | /#/fs", "/svc/x", 0, Style{}, `
+/svc/x in default, under 1 entry
+
+/svc/x  first of 2
+├─ 1. ✗ /#/consul/dc9/x   [1] /svc => /#/consul/dc9 | /#/fs
+│       nothing since 5s: 500 (No path to datacenter)
+│       not taken: is nothing
+└─ 2. ✗ /#/fs/x
+        nothing: no namer is configured for it here
+        not taken: is nothing
+
+goes nowhere: every connection is refused
+`},
 		{"failed", "/a => /#/consul/broken | /#/consul/dry ; /svc/x => /a", "/svc/x", 1, Style{}, `
 /svc/x in default, under 2 entries
 
@@ -156,7 +170,7 @@ goes to  66.7%  /#/consul/redis1  4 endpoints
    │       failed since 5s: 403 Permission denied
    └─ 2. ○ /#/consul/dry
            no endpoints since 5s
-           not taken: what comes before it is not known
+           not taken: what comes before it has failed
 
 cannot be bound: 403 Permission denied
 `},

@@ -35,6 +35,7 @@ type follower struct {
 
 	heard   bool      // there was an answer, or an error
 	failing time.Time // since when requests fail; zero: they do not
+	reason  error     // the first of these failures
 	doubted bool      // consul is back after trouble, and has not named an instance that may be used since
 	newest  uint64    // the index of the last change of an instance
 	patient time.Time // when a snapshot is used if there was no answer; zero: not at all
@@ -90,7 +91,7 @@ func (w *follower) take(a answer) (changed bool) {
 
 func (w *follower) answer(a answer) {
 	if !w.failing.IsZero() {
-		w.failing, w.doubted = time.Time{}, true
+		w.failing, w.reason, w.doubted = time.Time{}, nil, true
 		w.logger.Info("consul answers again")
 	}
 	if len(a.entries) > 0 {
@@ -175,7 +176,7 @@ func (w *follower) trouble(err error) {
 		w.logger.Debug("consul still cannot be asked", "error", err)
 		return
 	}
-	w.failing = time.Now()
+	w.failing, w.reason = time.Now(), err
 	for addr, k := range w.kept { // whether they would be named is not known now: the time does not run
 		k.until = time.Time{}
 		w.kept[addr] = k
@@ -282,7 +283,7 @@ func (w *follower) publish() (changed bool) {
 		}
 		all = sorted(all)
 	}
-	addr := namer.Addr{Status: namer.Neg}
+	addr := namer.Addr{Status: namer.Neg, Err: w.reason}
 	if len(all) > 0 {
 		near := 0
 		if w.namer.options.Near != "" {

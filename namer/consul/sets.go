@@ -119,6 +119,7 @@ func (w *reader) answer(plans watch.Reader[plan]) namer.Answer {
 	used := make(map[request]*set)
 	tree := dtab.Tree[namer.Leaf]{Kind: dtab.Alt}
 	waiting := false
+	var trouble error
 	for _, t := range p.targets {
 		addr := w.addr(t.request, used)
 		switch {
@@ -128,6 +129,8 @@ func (w *reader) answer(plans watch.Reader[plan]) namer.Answer {
 			})})
 		case addr.Status == namer.Pending && len(tree.Branches) == 0:
 			waiting = true // it may be what this name is to be
+		case addr.Err != nil && trouble == nil:
+			trouble = addr.Err
 		}
 	}
 	w.keep(used)
@@ -135,7 +138,7 @@ func (w *reader) answer(plans watch.Reader[plan]) namer.Answer {
 	case waiting:
 		return namer.Answer{}
 	case len(tree.Branches) == 0:
-		return namer.Answer{Status: namer.OK, Tree: dtab.Tree[namer.Leaf]{Kind: dtab.Neg}}
+		return namer.Answer{Status: namer.OK, Tree: dtab.Tree[namer.Leaf]{Kind: dtab.Neg}, Err: trouble}
 	case len(tree.Branches) == 1:
 		tree = tree.Branches[0].Tree
 	}

@@ -100,7 +100,7 @@ func (w *follower) trouble(err error) {
 	case w.good != nil:
 		w.say(w.bound(true))
 	case !w.told:
-		w.nothing()
+		w.say(namer.Answer{Status: namer.OK, Err: err})
 	}
 }
 

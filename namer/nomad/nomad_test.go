@@ -147,6 +147,7 @@ type watching struct {
 	mu   sync.Mutex
 	last string
 	all  []string
+	err  error // of the last answer
 }
 
 func follow(t *testing.T, n *Namer, path string) *watching {
@@ -162,6 +163,7 @@ func follow(t *testing.T, n *Namer, path string) *watching {
 		n.Watch(ctx, dtab.Path{"#", "nomad"}, key, func(a namer.Answer) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			w.err = a.Err
 			if w.last = show(a); len(w.all) == 0 || w.all[len(w.all)-1] != w.last {
 				w.all = append(w.all, w.last)
 			}
@@ -245,7 +247,13 @@ func TestTrouble(t *testing.T) {
 			w.expect("10.0.0.1:80")
 			f.set(func() { f.answer = answer })
 			w.expect("10.0.0.1:80 stale")
-			follow(t, n, "/default/other").expect("~") // so that alternatives apply
+			other := follow(t, n, "/default/other")
+			other.expect("~") // so that alternatives apply
+			other.mu.Lock()
+			if other.err == nil {
+				t.Error("it does not say why")
+			}
+			other.mu.Unlock()
 			f.list(13, inst("b", "10.0.0.2", 80))
 			w.expect("10.0.0.2:80")
 		})
