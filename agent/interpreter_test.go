@@ -31,7 +31,11 @@ func (s *bindingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for t := range watch.Values(r.Context(), s.tree) {
-		_, _ = w.Write(append(wire.Tree(t), '\n'))
+		text, err := wire.Tree(t)
+		if err != nil {
+			return
+		}
+		_, _ = w.Write(append(text, '\n'))
 		if flush() != nil || r.URL.Query().Get("watch") == "" {
 			return
 		}

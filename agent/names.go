@@ -284,12 +284,17 @@ func (n *names) evict() {
 	}
 }
 
-// evictOldest makes room for one name and reports whether it could.
+// evictOldest makes room for one name and reports whether it could. One that stands for nothing goes first: a scan is not
+// to push out the names that are good for something, which might not be found again while their catalog is in trouble.
 func (n *names) evictOldest() bool {
-	oldest, key := (*destination)(nil), ""
+	oldest, key, empty := (*destination)(nil), "", false
 	for k, d := range n.byName {
-		if d.fromWire && d.uses == 0 && (oldest == nil || d.lastUsed.Before(oldest.lastUsed)) {
-			oldest, key = d, k
+		if !d.fromWire || d.uses > 0 {
+			continue
+		}
+		none := len(d.binding.Value().Clusters) == 0
+		if oldest == nil || none && !empty || none == empty && d.lastUsed.Before(oldest.lastUsed) {
+			oldest, key, empty = d, k, none
 		}
 	}
 	if oldest == nil {

@@ -140,7 +140,9 @@ func TestNamesFromOutside(t *testing.T) {
 
 		time.Sleep(time.Second)
 		n.release(acquire("/svc/nothing")) // used again: what was known of it goes on, and its time starts anew
-		n.release(acquire("/svc/known/2")) // takes the place of the one that has been idle for the longest time
+		n.release(acquire("/svc/known/2")) // takes the place of what stands for nothing
+		want(map[string]bool{"/svc/fixed": false, "/svc/held": true, "/svc/known": true, "/svc/known/2": true})
+		n.release(acquire("/svc/nothing")) // takes the place of the one that has been idle for the longest time
 		want(map[string]bool{"/svc/fixed": false, "/svc/held": true, "/svc/nothing": true, "/svc/known/2": true})
 
 		time.Sleep(wireNegLinger - time.Millisecond)

@@ -79,22 +79,31 @@ func (x *Index) Match(path Path) (entries []int, visited int) {
 	lists := 0
 	var visit func(at int32, rest Path)
 	visit = func(at int32, rest Path) {
-		visited++
-		n := x.nodes[at]
-		if n.last != none {
-			lists++
-		}
-		for i := n.last; i != none; i = x.before[i] {
-			entries = append(entries, int(i))
-		}
-		if len(rest) == 0 {
-			return
-		}
-		if n.wild != none {
-			visit(n.wild, rest[1:])
-		}
-		if next, ok := x.edges[edge{at, rest[0]}]; ok {
-			visit(next, rest[1:])
+		for {
+			visited++
+			n := x.nodes[at]
+			if n.last != none {
+				lists++
+			}
+			for i := n.last; i != none; i = x.before[i] {
+				entries = append(entries, int(i))
+			}
+			if len(rest) == 0 {
+				return
+			}
+			next, ok := x.edges[edge{at, rest[0]}]
+			rest = rest[1:]
+			switch { // calls itself only where the ways part: prefixes may be very long
+			case ok && n.wild != none:
+				visit(n.wild, rest)
+				at = next
+			case ok:
+				at = next
+			case n.wild != none:
+				at = n.wild
+			default:
+				return
+			}
 		}
 	}
 	visit(0, path)

@@ -3,6 +3,7 @@ package dtab
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,23 @@ func TestIndexOfAMillionEntries(t *testing.T) {
 	}
 	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("took %v", took)
+	}
+}
+
+// Prefixes may be as long as a table, and finding one must not take a stack of that size, which has a limit.
+func TestIndexOfLongPrefixes(t *testing.T) {
+	const n = 1 << 20
+	d := mustParse(t, strings.Repeat("/*", n)+" => /x; "+strings.Repeat("/a", n)+" => /y; /* => /z")
+	x, path := NewIndex(d), MustParsePath(strings.Repeat("/a", n))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	entries, visited := x.Match(path)
+	runtime.ReadMemStats(&after)
+	if !slices.Equal(entries, []int{2, 1, 0}) || visited != 2*n+1 {
+		t.Errorf("%v, %d visited", entries, visited)
+	}
+	if more := int64(after.StackSys) - int64(before.StackSys); more > 8<<20 {
+		t.Errorf("a stack of %d MB", more>>20)
 	}
 }
 

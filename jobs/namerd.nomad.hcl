@@ -74,6 +74,12 @@ variable "port" {
   default     = 4180
 }
 
+variable "mesh_port" {
+  description = "Port of the interface of Linkerd 1.x (io.l5d.mesh), 4321 by custom. 0: none."
+  type        = number
+  default     = 0
+}
+
 variable "path_prefix" {
   description = "Folder of the Dtabs in Consul's KV store."
   type        = string
@@ -105,9 +111,9 @@ variable "cpu" {
 }
 
 variable "memory" {
-  description = "MB."
+  description = "MB. Each stream that somebody follows takes about 27 KB."
   type        = number
-  default     = 64
+  default     = 128
 }
 
 locals {
@@ -124,6 +130,16 @@ locals {
     store "consul" {
       path_prefix = "${var.path_prefix}"
     }
+
+    # So that it can say what names stand for, as agents see it: bind, resolve, explain.
+    namer "io.l5d.consul" {}
+%{if var.mesh_port > 0~}
+
+    # Linkerd 1.x, by interpreter: { kind: io.l5d.mesh }.
+    mesh {
+      address = ${var.bind == "" ? "env(\"NOMAD_ADDR_mesh\")" : "\"${var.bind}:${var.mesh_port}\""}
+    }
+%{endif~}
   EOT
 }
 
@@ -138,6 +154,13 @@ job "namerd" {
     network {
       port "http" {
         static = var.port
+      }
+      dynamic "port" {
+        for_each = var.mesh_port > 0 ? ["mesh"] : []
+        labels   = [port.value]
+        content {
+          static = var.mesh_port
+        }
       }
     }
 

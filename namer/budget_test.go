@@ -50,6 +50,7 @@ func explosions() map[string]string {
 		"many entries":        strings.Repeat("/a => /a/x & /a/y; ", 3000),
 		"negative entries":    "/a => /a/x & /a/y; " + strings.Repeat("/a => ~ | ~; ", 10_000),
 		"wildcards":           combinations(12) + "/a => /a/b/b/b/b/b/b & /a/b/b/b/b/b/b/b/b/b/b/b/b/c",
+		"long labels":         "/b => " + strings.Repeat("/$/inet/1 & ", 9000) + "~; /a => /b/" + strings.Repeat("x", 1<<16),
 		"rewriting":           "/a => /$/io.buoyant.http.anyMethod/GET/a/x & /$/io.buoyant.http.domainToPath/a",
 		"domains":             "/a => /$/io.buoyant.http.domainToPath/" + strings.Repeat("x.", 5000) + "a & /a",
 	}

@@ -2,7 +2,6 @@ package namer_test
 
 import (
 	"encoding/json"
-	"os"
 	"reflect"
 	"testing"
 	"testing/synctest"
@@ -13,30 +12,15 @@ import (
 
 // TestCorpusDelegate compares what a delegation looks like as JSON.
 func TestCorpusDelegate(t *testing.T) {
-	text, err := os.ReadFile("../dtab/testdata/dtab_cases.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all struct {
-		Groups struct {
-			Delegate []struct {
-				ID     string
-				In     corpusInput
-				Expect struct {
-					JSON   any
-					Failed string
-				}
-			}
+	type delegateCase struct {
+		ID     string
+		In     corpusInput
+		Expect struct {
+			JSON   any
+			Failed string
 		}
-		Counts map[string]int
 	}
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(all.Groups.Delegate); n == 0 || n != all.Counts["delegate"] {
-		t.Fatalf("%d cases, want %d", n, all.Counts["delegate"])
-	}
-	for _, c := range all.Groups.Delegate {
+	for _, c := range corpusOf[delegateCase](t, "delegate") {
 		t.Run(c.ID, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				x, err := newWorld(t, c.In).interpreter(c.In).Explain(t.Context(), dtab.MustParsePath(c.In.Path))
@@ -47,7 +31,10 @@ func TestCorpusDelegate(t *testing.T) {
 					return
 				}
 				var got any
-				body := wire.Delegation(x)
+				body, err := wire.Delegation(x)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if err := json.Unmarshal(body, &got); err != nil {
 					t.Fatal(err)
 				}

@@ -71,27 +71,34 @@ type corpusAnswer struct {
 	Addr         []string
 }
 
-func corpus(t *testing.T, group string) []corpusCase {
+func corpus(t *testing.T, group string) []corpusCase { return corpusOf[corpusCase](t, group) }
+
+// corpusOf returns the cases of a group: those that came from outside, and our own.
+func corpusOf[Case any](t *testing.T, group string) []Case {
 	t.Helper()
-	text, err := os.ReadFile("../dtab/testdata/dtab_cases.json")
-	if err != nil {
-		t.Fatal(err)
+	var all []Case
+	for _, file := range []string{"../dtab/testdata/dtab_cases.json", "../dtab/testdata/own_cases.json"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read struct {
+			Groups map[string]json.RawMessage
+			Counts map[string]int
+		}
+		if err := json.Unmarshal(text, &read); err != nil {
+			t.Fatal(err)
+		}
+		var cases []Case
+		if err := json.Unmarshal(read.Groups[group], &cases); err != nil {
+			t.Fatal(err)
+		}
+		if len(cases) == 0 || len(cases) != read.Counts[group] {
+			t.Fatalf("%d cases in group %s of %s, want %d", len(cases), group, file, read.Counts[group])
+		}
+		all = append(all, cases...)
 	}
-	var all struct {
-		Groups map[string]json.RawMessage
-		Counts map[string]int
-	}
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	var cases []corpusCase
-	if err := json.Unmarshal(all.Groups[group], &cases); err != nil {
-		t.Fatal(err)
-	}
-	if len(cases) == 0 || len(cases) != all.Counts[group] {
-		t.Fatalf("%d cases in group %s, want %d", len(cases), group, all.Counts[group])
-	}
-	return cases
+	return all
 }
 
 // world is what a case describes: a table and namers, both of which steps can change. It is one namer at each prefix.

@@ -20,7 +20,11 @@ func (e *evaluation) match(path dtab.Path) (entries []int, ok bool) {
 	if err := e.ctx.Err(); err != nil && e.abort == nil {
 		e.abort = err
 	}
-	if !e.spend(costOfLookup) {
+	bytes := 0
+	for _, element := range path {
+		bytes += len(element)
+	}
+	if !e.spend(costOfLookup + bytes/bytesOfElement) {
 		return nil, false
 	}
 	entries, visited := e.table.match(path)

@@ -75,6 +75,10 @@ func failed(err error) outcome { return outcome{status: Failed, err: err} }
 // paths, of which so many are worth a lookup.
 const costOfLookup = 100
 
+// bytesOfElement is how many bytes of a path cost as much as an element. A label may be as long as a request, and each
+// of thousands of leaves would have it.
+const bytesOfElement = 64
+
 // deepestNesting is how many nodes of trees may be around one another, over all lookups on the way: going down into what
 // is written with many parentheses, and looked up again and again, would need more memory than what it comes to.
 const deepestNesting = 10_000

@@ -1,8 +1,10 @@
 package namer
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -49,6 +51,20 @@ type Step struct {
 	Taken bool    // connections go here, or would if there were endpoints
 	Why   string  // why not, at the step where it was decided
 	Share float64 // of all connections of the name, 0 to 1, that come through here
+
+	passed *Step // see AsNamerd
+	empty  bool  // comes to a $, as the branch of a union
+}
+
+// AsNamerd is the step as Namerd explains it. It is another one where the only entry that matches says ~: the name goes on
+// to the namers, as if there were no such entry, but Namerd's explanations end at it.
+func (s Step) AsNamerd() Step {
+	if s.passed == nil {
+		return s
+	}
+	p := *s.passed
+	p.Entry, p.Weight = s.Entry, s.Weight
+	return p
 }
 
 // Explanation is the whole delegation of a name at one moment, with all that was not taken.
@@ -142,8 +158,8 @@ func (x *explainer) explain(ctx context.Context) (*Explanation, error) {
 	if x.eval.abort != nil {
 		return nil, x.eval.abort
 	}
-	if o.status == Failed && errors.Is(o.err, errDepth) {
-		return nil, errDepth
+	if o.status == Failed && !o.told {
+		return nil, o.err
 	}
 	root.settle(o.tree.Kind != dtab.Neg || o.status != OK, 1)
 	return &Explanation{Table: x.eval.table.all(), Stored: len(table.Dtab), Root: root.simplified(), Waiting: x.waiting}, nil
@@ -188,7 +204,8 @@ func (x *explainer) leaf(s Step, end found) (Step, outcome) {
 func several[L any](x *explainer, t dtab.Tree[L], depth int, s Step, leaf func(L) (Step, outcome)) (Step, outcome) {
 	var outcomes []outcome
 	for _, b := range t.Branches {
-		child, o := x.told(explain(x, b.Tree, depth, Step{Path: s.Path, Entry: s.Entry}, leaf))
+		child, o := explain(x, b.Tree, depth, Step{Path: s.Path, Entry: s.Entry}, leaf)
+		child, o = x.told(s, child, o)
 		if x.eval.abort != nil {
 			return s, failed(x.eval.abort)
 		}
@@ -211,13 +228,13 @@ func (x *explainer) alternatives(s Step, outcomes []outcome) (Step, outcome) {
 	return s, o
 }
 
-// told makes a child that has failed an exception, unless a step below it is one.
-func (x *explainer) told(s Step, o outcome) (Step, outcome) {
+// told makes a child of s that has failed an exception in the place of s, unless a step below it is one.
+func (x *explainer) told(s, child Step, o outcome) (Step, outcome) {
 	if o.status == Failed && !o.told {
 		o.told = true
 		return Step{Kind: StepException, Path: s.Path, Entry: s.Entry, Err: o.err}, o
 	}
-	return s, o
+	return child, o
 }
 
 // markAlt says of all children but the one that was taken why it was not.
@@ -249,6 +266,7 @@ func (s *Step) markAlt(outcomes []outcome, taken int) {
 // markUnion says of the branches that do not count why, and returns the union's outcome.
 func (s *Step) markUnion(outcomes []outcome, o outcome) outcome {
 	for i := range s.Steps {
+		s.Steps[i].empty = outcomes[i].status == OK && outcomes[i].tree.Kind == dtab.Empty
 		switch child := outcomes[i]; {
 		case len(outcomes) > 1 && child.status == OK && (child.tree.Kind == dtab.Neg || child.tree.Kind == dtab.Fail):
 			s.Steps[i].Why = "is nothing: its weight goes to the others"
@@ -274,18 +292,24 @@ func (x *explainer) path(path dtab.Path, entry, depth int) (Step, outcome) {
 		return x.namers(s, depth)
 	case len(entries) == 1:
 		child, o := x.follow(entries[0], path, depth+1)
+		child.Taken = true
+		delegate := s
+		delegate.Kind, delegate.Steps = StepDelegate, []Step{child}
 		if x.eval.table.entry(entries[0]).Dst.Kind == dtab.Neg { // as if there were no such entry: the namers are asked
 			if asked, known := x.namers(s, depth); asked.Kind != StepNeg {
+				asked.passed = &delegate
 				return asked, known
 			}
 		}
-		s.Kind, s.Steps = StepDelegate, []Step{child}
-		s.Steps[0].Taken = true
-		return s, o
+		return delegate, o
+	}
+	if depth >= x.eval.limits.depth { // the alternatives as a whole are too deep, not each of them
+		return s, failed(errDepth)
 	}
 	var outcomes []outcome
 	for _, n := range entries {
-		child, o := x.told(x.follow(n, path, depth+1))
+		child, o := x.follow(n, path, depth+1)
+		child, o = x.told(s, child, o)
 		if x.eval.abort != nil {
 			return s, failed(x.eval.abort)
 		}
@@ -312,10 +336,12 @@ func (x *explainer) namers(s Step, depth int) (Step, outcome) {
 		x.waiting = true
 		s.Kind = StepWaiting
 		return s, outcome{status: Pending, since: a.since}
+	case depth >= x.eval.limits.depth: // whatever the answer is, it comes too late
+		return s, failed(errDepth)
 	case a.Status == Failed:
 		s.Kind, s.Err = StepException, a.Err
 		return s, outcome{status: Failed, err: a.Err, told: true}
-	case a.Tree.Kind == dtab.Neg && depth < x.eval.limits.depth:
+	case a.Tree.Kind == dtab.Neg:
 		return s, outcome{status: OK}
 	}
 	step, o := explain(x, a.Tree, depth+1, Step{Path: s.Path, Entry: s.Entry}, func(l Leaf) (Step, outcome) {
@@ -337,25 +363,32 @@ func (s *Step) settle(taken bool, share float64) {
 		s.Share = share
 	}
 	total, heaviest := 0.0, 0.0
+	all := !slices.ContainsFunc(s.Steps, Step.counted)
 	for _, c := range s.Steps {
-		if c.Taken && !(c.Kind == StepEmpty && c.Weight == 0) {
+		if c.Taken {
 			heaviest = max(heaviest, c.Weight)
 		}
 	}
 	for _, c := range s.Steps {
-		if c.Taken && s.Kind == StepUnion {
+		if c.Taken && (all || c.counted()) {
 			total += relative(c.Weight, heaviest)
 		}
 	}
 	for i := range s.Steps {
 		c := &s.Steps[i]
 		part := s.Share
-		if s.Kind == StepUnion && total > 0 {
+		switch {
+		case s.Kind == StepUnion && !all && !c.counted():
+			part = 0
+		case s.Kind == StepUnion && total > 0:
 			part *= relative(c.Weight, heaviest) / total
 		}
 		c.settle(taken && c.Taken, part)
 	}
 }
+
+// counted reports whether a branch of a union takes part in it: a $ of weight zero does not, unless there is nothing else.
+func (s Step) counted() bool { return s.Taken && (s.Weight > 0 || !s.empty) }
 
 // simplified puts together what belongs to one name: an entry whose destination is a tree stands as that tree, and
 // alternatives of alternatives of one name are one list.
@@ -385,6 +418,7 @@ func (s Step) simplified() Step {
 	default:
 		if c.Path.Equal(s.Path) {
 			c.Entry, c.Weight, c.Why, c.Taken, c.Share = s.Entry, s.Weight, s.Why, s.Taken, s.Share
+			c.passed = cmp.Or(s.passed, c.passed)
 			return c
 		}
 	}
@@ -393,7 +427,7 @@ func (s Step) simplified() Step {
 
 // includes reports whether c's steps may stand in s in its place.
 func (s Step) includes(c Step) bool {
-	return s.Kind == StepAlt && c.Kind == StepAlt && len(c.Steps) > 1 && c.Path.Equal(s.Path)
+	return s.Kind == StepAlt && c.Kind == StepAlt && len(c.Steps) > 1 && c.passed == nil && c.Path.Equal(s.Path)
 }
 
 // flat appends the steps of s, with those that may stand in the place of one of them, however deep. why is the reason

@@ -83,6 +83,13 @@ alt /w 100%
   fail /w [0 /w=>/$/nope | ! | /#/s/a] (not looked at: what comes before it is not known)
   leaf /#/s/a [0 /w=>/$/nope | ! | /#/s/a] (not looked at: what comes before it is not known)
 `},
+		{"/w => 0 * /#/s/a & 0 * ($ | /#/s/b)", "/w", `
+union /w 100%
+  leaf /#/s/a [0 /w=>0.00*/#/s/a & 0.00*($ | /#/s/b)] 100%
+  alt /w [0 /w=>0.00*/#/s/a & 0.00*($ | /#/s/b)] 0%
+    empty /w [0 /w=>0.00*/#/s/a & 0.00*($ | /#/s/b)] 0%
+    leaf /#/s/b [0 /w=>0.00*/#/s/a & 0.00*($ | /#/s/b)] (not looked at: an alternative before it is used)
+`},
 		{"/w => ~", "/w", "\ndelegate /w\n  neg / [0 /w=>~]\n"},
 		{"/w => ~", "/x", "\nneg /x\n"},
 	} {

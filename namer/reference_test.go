@@ -127,6 +127,24 @@ func randomTree(r *rand.Rand, depth int) string {
 	return strings.Join(parts, pick(r, " | ", " & "))
 }
 
+func randomTable(t *testing.T, r *rand.Rand) dtab.Dtab {
+	t.Helper()
+	var entries []string
+	for range 1 + r.IntN(6) {
+		prefix := pick(r, "/a", "/b", "/c", "/a/*", "/*", "/a/b", "/#/m/one", "/#/none", "/*/b", "/#/m/two")
+		entries = append(entries, prefix+" => "+randomTree(r, r.IntN(4)))
+	}
+	table, err := dtab.Parse(strings.Join(entries, ";"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func randomName(r *rand.Rand) dtab.Path {
+	return dtab.MustParsePath(pick(r, "/a", "/b", "/c", "/a/b", "/a/b/c", "/a/x", "/#/m/one/x"))
+}
+
 func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
 
 func referenceAnswers(t *testing.T) map[string]namer.Answer {
@@ -156,21 +174,13 @@ func testBindAgreesWithTheRules(t *testing.T) {
 	}
 	outcomes := map[string]int{}
 	for range 1000 {
-		var entries []string
-		for range 1 + random.IntN(6) {
-			prefix := pick(random, "/a", "/b", "/c", "/a/*", "/*", "/a/b", "/#/m/one", "/#/none", "/*/b", "/#/m/two")
-			entries = append(entries, prefix+" => "+randomTree(random, random.IntN(4)))
-		}
-		table, err := dtab.Parse(strings.Join(entries, ";"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		table := randomTable(t, random)
 		cut := random.IntN(len(table) + 1)
 		in := namer.NewInterpreter(namer.Options{
 			Dtab: watch.Fixed(namer.Table(table[:cut], nil)), Local: table[cut:], MaxDepth: 6, MaxLookups: 500, Raw: true, Linger: -1,
 			Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/m"), Namer: m}},
 		})
-		name := dtab.MustParsePath(pick(random, "/a", "/b", "/c", "/a/b", "/a/b/c", "/a/x", "/#/m/one/x"))
+		name := randomName(random)
 		b, _ := in.Bind(t.Context(), name).Load()
 		rules := &reference{table: table, answers: answers, deepest: 6, left: 2000}
 		want := rules.bind(dtab.LeafOf(namer.Leaf{Path: name}), 0)

@@ -250,7 +250,7 @@ func TestRollbackRepairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually("the series", shown)
-	if r, body := send(t, address, "GET", "/api/1/dtabs/yeezus", ""); r.StatusCode != 500 || !strings.Contains(body, "yeezus.dtab: '=' expected but '-' found") {
+	if r, body := send(t, address, "GET", "/api/1/dtabs/yeezus", ""); r.StatusCode != 500 || !strings.Contains(body, "yeezus.dtab, line 1, column 4: '=' expected but '-' found") {
 		t.Error(r.Status, body)
 	}
 	if r, body := send(t, address, "POST", "/api/1/rollback/yeezus?version="+url.QueryEscape(version), ""); r.StatusCode != 204 {

@@ -32,7 +32,7 @@ func (s *Server) nameRoute(w http.ResponseWriter, r *http.Request, rest string, 
 	if !s.bindsNames(w) {
 		return
 	}
-	p, ok := parametersOf(w, r)
+	p, ok := s.parametersOf(w, r)
 	if !ok {
 		return
 	}
@@ -82,9 +82,15 @@ func (s *Server) bind(w http.ResponseWriter, r *http.Request, q nameRequest) {
 	ctx, cancel := s.waiting(r, nameTimeout)
 	defer cancel()
 	b, ok := s.awaitBinding(ctx, w, q, func(b namer.Binding) bool { return !awaitsAddr(b.Tree) })
-	if ok {
-		reply(w, http.StatusOK, "", append(wire.Tree(b.Tree), '\n'))
+	if !ok {
+		return
 	}
+	tree, err := wire.Tree(b.Tree)
+	if err != nil {
+		replyText(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	reply(w, http.StatusOK, "", append(tree, '\n'))
 }
 
 // awaitBinding waits until a name is bound and is enough, or answers the request with why it is not.
@@ -127,8 +133,8 @@ func (s *Server) binding(q nameRequest) (value watch.Reader[namer.Binding], rele
 	})
 }
 
-// followTree tells the bound trees of a name. A name that cannot be bound says nothing: what was sent last stands, since
-// text that is no JSON ends Linkerd's watch for good. Changes of addresses do not count, but who comes later gets those
+// followTree tells the bound trees of a name. A name that cannot be bound, or not to what can be sent, says nothing: what was
+// sent last stands, since text that is no JSON ends Linkerd's watch for good. Changes of addresses do not count, but who comes later gets those
 // of then.
 func (s *Server) followTree(ctx context.Context, q nameRequest, set func(message)) {
 	value, release := s.binding(q)
@@ -142,7 +148,9 @@ func (s *Server) followTree(ctx context.Context, q nameRequest, set func(message
 			key := string(wire.TreeOfIDs(b.Tree))
 			switch {
 			case key == t.last.key || !awaitsAddr(b.Tree) || key == pending && patience == nil:
-				t.tell(key, append(wire.Tree(b.Tree), '\n'))
+				if tree, err := wire.Tree(b.Tree); err == nil {
+					t.tell(key, append(tree, '\n'))
+				}
 			case key != pending:
 				pending, patience = key, time.After(nameTimeout)
 			}

@@ -22,7 +22,7 @@ func (s *Server) delegate(w http.ResponseWriter, r *http.Request, rest string) {
 	if !s.bindsNames(w) {
 		return
 	}
-	p, ok := parametersOf(w, r)
+	p, ok := s.parametersOf(w, r)
 	if !ok {
 		return
 	}
@@ -60,7 +60,7 @@ func (s *Server) delegateAny(w http.ResponseWriter, r *http.Request, p parameter
 			replyText(w, http.StatusUnsupportedMediaType, "a delegation is asked for with the Content-Type "+typeJSON)
 			return
 		}
-		body, ok := readBody(w, r)
+		body, ok := s.readBody(w, r)
 		if !ok {
 			return
 		}
@@ -126,6 +126,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request, delegate func(c
 	case err != nil:
 		replyText(w, http.StatusInternalServerError, err.Error())
 	default:
-		reply(w, http.StatusOK, typeJSON, wire.Delegation(x))
+		body, err := wire.Delegation(x)
+		if err != nil {
+			replyText(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		reply(w, http.StatusOK, typeJSON, body)
 	}
 }

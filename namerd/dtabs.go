@@ -78,7 +78,7 @@ func (s *Server) create(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if s.refused(w, r) {
 		return
 	}
-	body, ok := readBody(w, r)
+	body, ok := s.readBody(w, r)
 	if !ok {
 		return
 	}
@@ -103,7 +103,7 @@ func (s *Server) put(ctx context.Context, w http.ResponseWriter, r *http.Request
 	if s.refused(w, r) {
 		return
 	}
-	body, ok := readBody(w, r)
+	body, ok := s.readBody(w, r)
 	if !ok {
 		return
 	}
@@ -162,9 +162,10 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	control := http.NewResponseController(w)
 	control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a writer of which that cannot be asked, as in tests, is not stuck
+	defer context.AfterFunc(s.stopping, func() { control.SetReadDeadline(time.Now().Add(stuckGrace)) })()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
 	switch {

@@ -39,6 +39,9 @@ const (
 	bodyTimeout   = 30 * time.Second // for the body of a request, so that a stuck writer does not stay for ever
 	writeTimeout  = 30 * time.Second // for one message to a reader, so that a stuck one does not stay for ever
 	shutdownGrace = 10 * time.Second // for requests under way when the server is told to stop
+	stuckGrace    = 2 * time.Second  // for bodies and messages under way then, so that a stuck one does not use all of that
+
+	maxHeaderBytes = 64 << 10
 )
 
 // Options has what a server needs besides its store. All may be left out.
@@ -143,11 +146,13 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	var fresh freshConns
+	server.ConnState = fresh.note
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
+	go func() { failed <- server.Serve(hostlessListener{l, s.logger}) }()
 	s.logger.Info("serving dtabs", "address", l.Addr().String(), "read_only", s.readOnly.Load())
 	select {
 	case err := <-failed:
@@ -157,6 +162,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.closing.Do(s.stop)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
+	fresh.close()
 	err := server.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.logger.Warn("requests still under way were cut off", "after", shutdownGrace)

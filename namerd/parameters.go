@@ -61,12 +61,12 @@ func isTrue(s string) bool {
 type parameters struct{ form, query string }
 
 // parametersOf reads a form, and answers the request where it cannot.
-func parametersOf(w http.ResponseWriter, r *http.Request) (parameters, bool) {
+func (s *Server) parametersOf(w http.ResponseWriter, r *http.Request) (parameters, bool) {
 	p := parameters{query: r.URL.RawQuery}
 	if bare(r.Header.Get("Content-Type")) != typeForm {
 		return p, true
 	}
-	body, ok := readBody(w, r)
+	body, ok := s.readBody(w, r)
 	if ok && len(body) > maxForm {
 		replyText(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a form has at most %d bytes", maxForm))
 		return p, false

@@ -104,7 +104,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, route, contentTyp
 // limit to its patience.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, route, contentType string, all func(context.Context) iter.Seq[[]byte]) {
 	if r.ContentLength != 0 {
-		if _, ok := readBody(w, r); !ok {
+		if _, ok := s.readBody(w, r); !ok {
 			return
 		}
 	}
@@ -116,11 +116,18 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, route, contentTy
 	defer s.metrics.watchers.WithLabelValues(route).Dec()
 
 	control := http.NewResponseController(w)
+	defer context.AfterFunc(s.stopping, func() { control.SetWriteDeadline(time.Now().Add(stuckGrace)) })()
 	send := func(message []byte) bool {
 		if control.SetWriteDeadline(time.Now().Add(writeTimeout)) != nil {
 			return false
 		}
+		if s.stopping.Err() != nil { // just now, perhaps
+			control.SetWriteDeadline(time.Now().Add(stuckGrace))
+		}
 		if _, err := w.Write(message); err != nil || control.Flush() != nil {
+			return false
+		}
+		if s.stopping.Err() != nil { // there are none, and the end of the stream is still to be written
 			return false
 		}
 		return control.SetWriteDeadline(time.Time{}) == nil // the connection may serve other requests later

@@ -95,10 +95,13 @@ const namerdFlags = `
   -ca-file FILE     CA certificates (PEM) to check namerd's certificate with.
   -cert-file FILE   Certificate (PEM) to show to namerd; with -key-file.
   -key-file FILE    Private key (PEM) of the certificate.
-  -message TEXT     Why something is changed, for the history.
   -json             Print JSON.`
 
-// namerdFlagSet are the flags of every dtab command.
+// writerFlags are those of commands that change tables.
+const writerFlags = `
+  -message TEXT     Why it is changed, for the history.` + namerdFlags
+
+// namerdFlagSet are the flags of every dtab command that asks a namerd.
 type namerdFlagSet struct {
 	*flag.FlagSet
 	addr, config, tokenFile   string
@@ -116,8 +119,14 @@ func (m *meta) namerdFlags(name string) *namerdFlagSet {
 	f.StringVar(&f.caFile, "ca-file", os.Getenv("ARGOSY_NAMERD_CACERT"), "")
 	f.StringVar(&f.certFile, "cert-file", os.Getenv("ARGOSY_NAMERD_CLIENT_CERT"), "")
 	f.StringVar(&f.keyFile, "key-file", os.Getenv("ARGOSY_NAMERD_CLIENT_KEY"), "")
-	f.StringVar(&f.message, "message", "", "")
 	f.BoolVar(&f.json, "json", false, "")
+	return f
+}
+
+// writerFlags are namerdFlags for a command that changes tables.
+func (m *meta) writerFlags(name string) *namerdFlagSet {
+	f := m.namerdFlags(name)
+	f.StringVar(&f.message, "message", "", "")
 	return f
 }
 

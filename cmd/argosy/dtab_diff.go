@@ -131,6 +131,11 @@ func storedSide(ctx context.Context, n *client.Client, arg string) (side, error)
 
 // findChange finds a version in the history: as history shows it, or counted from the one of now.
 func findChange(ctx context.Context, n *client.Client, ns, version string) (store.Change, error) {
+	return findChangeBefore(ctx, n, ns, version, true)
+}
+
+// findChangeBefore is findChange where the state of now may be none that the history knows.
+func findChangeBefore(ctx context.Context, n *client.Client, ns, version string, known bool) (store.Change, error) {
 	back, counted := 0, false
 	if strings.HasPrefix(version, "-") {
 		i, err := strconv.Atoi(version[1:])
@@ -138,6 +143,9 @@ func findChange(ctx context.Context, n *client.Client, ns, version string) (stor
 			return store.Change{}, fmt.Errorf("%s@%s: no version: -1 is the one before the one of now", ns, version)
 		}
 		back, counted = i, true
+		if !known {
+			back--
+		}
 	}
 	var wanted store.Version
 	if !counted {

@@ -30,7 +30,7 @@ Usage: argosy dtab edit [options] NAME
 
 Options:
 
-  -force            Ask no agent.` + namerdFlags + agentFlags + `
+  -force            Ask no agent.` + writerFlags + agentFlags + `
 
 Example:
 
@@ -38,7 +38,7 @@ Example:
 }
 
 func (c *dtabEditCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab edit")
+	f := c.writerFlags("dtab edit")
 	force := f.Bool("force", false, "")
 	agents := agentFlagsOf(f.FlagSet)
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)

@@ -173,7 +173,7 @@ func TestDtabHistoryAndRollback(t *testing.T) {
 	}
 	// What is deleted can be brought back.
 	step{args: "dtab|delete|default", out: "Deleted default\n"}.check(t)
-	step{args: "dtab|rollback|default|" + v1, out: "--- default@\n+++ default@" + v1 + "\n+ /svc => /a ;\nRolled back default to " + v1 + "\n"}.check(t)
+	step{args: "dtab|rollback|default|" + v1, out: "--- default, which was deleted\n+++ default@" + v1 + "\n+ /svc => /a ;\nRolled back default to " + v1 + "\n"}.check(t)
 }
 
 // editor makes a script that stands for the editor.
@@ -328,7 +328,7 @@ func TestEditAndRollbackAskAgents(t *testing.T) {
 	editor(t, "echo '/svc => /c' > $1")
 	for _, command := range []string{"dtab|edit|default", "dtab|rollback|default|" + v1} {
 		code, _, errs := call(t, "", strings.Split(command+"|-agent|"+agent.URL, "|")...)
-		if code != exitLoses || !strings.Contains(errs, "/svc/redis") || !strings.Contains(errs, "not stored: something would be lost") {
+		if code != exitLoses || !strings.Contains(errs, "/svc/redis") || !strings.Contains(errs, "nothing changed: something would be lost") {
 			t.Errorf("%s: exit %d\n%s", command, code, errs)
 		}
 		step{args: "dtab|get|default|-pretty=false", out: "/svc=>/b;\n"}.check(t)

@@ -162,25 +162,29 @@ func (c *dtabRollbackCommand) Synopsis() string { return "Bring back an earlier 
 func (c *dtabRollbackCommand) Help() string {
 	return strings.TrimSpace(`
 Usage: argosy dtab rollback [options] NAME VERSION
+       argosy dtab rollback [options] NAME@VERSION
 
   Writes the table of an earlier version again, as a new version, and shows
-  what that changes. VERSION is as dtab history shows it. It is refused when
-  somebody else changes the table meanwhile. Namerd 1.x keeps no history. Where
-  agents are named it is planned first, as by argosy dtab update.` + agentOptions + namerdOptions + `
+  what that changes. VERSION is as dtab history shows it; NAME@-1 is the
+  version before the one of now. It is refused when somebody else changes the
+  table meanwhile. Namerd 1.x keeps no history. Where agents are named it is
+  planned first, as by argosy dtab update. A table that cannot be read, because
+  somebody has put what is none in its place, is replaced.` + agentOptions + namerdOptions + `
 
 Options:
 
   -dry-run          Only show what it would change.
-  -force            Ask no agent.` + namerdFlags + agentFlags + `
+  -force            Ask no agent.` + writerFlags + agentFlags + `
 
 Example:
 
     argosy dtab history default
-    argosy dtab rollback default AAAAAAAAAAE=`)
+    argosy dtab rollback default AAAAAAAAAAE=
+    argosy dtab rollback default@-1`)
 }
 
 func (c *dtabRollbackCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab rollback")
+	f := c.writerFlags("dtab rollback")
 	dry := f.Bool("dry-run", false, "")
 	force := f.Bool("force", false, "")
 	agents := agentFlagsOf(f.FlagSet)
@@ -188,26 +192,39 @@ func (c *dtabRollbackCommand) Run(args []string) int {
 	switch {
 	case !ok:
 		return code
+	case len(rest) == 1 && strings.Contains(rest[0], "@"): // as dtab diff has it
+		ns, version, _ := strings.Cut(rest[0], "@")
+		rest = []string{ns, version}
 	case len(rest) != 2:
 		return c.usage("dtab rollback: give a name and a version; argosy dtab history shows them")
 	}
-	ns := rest[0]
-	version, err := client.DecodeVersion(rest[1])
-	if err != nil {
-		return c.badTable(f, err)
+	ns, version := rest[0], rest[1]
+	if !strings.HasPrefix(version, "-") {
+		if _, err := client.DecodeVersion(version); err != nil {
+			return c.badTable(f, err)
+		}
 	}
 	stopped := exitOK
 	code = c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
-		target, err := findChange(ctx, n, ns, rest[1])
+		now, unreadable := current(ctx, n, ns)
+		if unreadable != nil && !errors.Is(unreadable, client.ErrTrouble) {
+			return unreadable
+		}
+		target, err := findChangeBefore(ctx, n, ns, version, unreadable == nil)
 		if err != nil {
 			return err
 		}
+		version := client.EncodeVersion(target.Version)
 		if !target.Exists {
-			return fmt.Errorf("%s@%s is a deletion; argosy dtab delete %s does that", ns, rest[1], ns)
+			return fmt.Errorf("%s@%s is a deletion; argosy dtab delete %s does that", ns, version, ns)
 		}
-		now, err := current(ctx, n, ns)
-		if err != nil {
-			return err
+		before := side{label: ns + "@" + client.EncodeVersion(now.Version)}
+		switch {
+		case unreadable != nil:
+			before.label = ns + ", which cannot be read"
+			fmt.Fprintf(c.errs, "argosy: warning: what is there now is replaced: %v\n", unreadable)
+		case now.Version == "":
+			before.label = ns + ", which was deleted"
 		}
 		lines := diffTables(now.Dtab, target.Dtab)
 		if !*dry && !*force {
@@ -217,7 +234,7 @@ func (c *dtabRollbackCommand) Run(args []string) int {
 			}
 		}
 		if !*dry {
-			if err := n.Rollback(ctx, ns, version, now.Version); err != nil {
+			if err := n.Rollback(ctx, ns, target.Version, now.Version); err != nil {
 				return err
 			}
 		}
@@ -226,12 +243,12 @@ func (c *dtabRollbackCommand) Run(args []string) int {
 			if *dry {
 				action = "nothing"
 			}
-			c.json(map[string]any{"namespace": ns, "result": action, "version": rest[1], "changes": changesOf(lines)})
+			c.json(map[string]any{"namespace": ns, "result": action, "version": version, "changes": changesOf(lines)})
 			return nil
 		}
-		printDiff(c.out, side{label: ns + "@" + client.EncodeVersion(now.Version)}, side{label: ns + "@" + rest[1]}, lines)
+		printDiff(c.out, before, side{label: ns + "@" + version}, lines)
 		if !*dry {
-			fmt.Fprintf(c.out, "Rolled back %s to %s\n", ns, rest[1])
+			fmt.Fprintf(c.out, "Rolled back %s to %s\n", ns, version)
 		}
 		return nil
 	})

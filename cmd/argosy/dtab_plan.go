@@ -83,7 +83,9 @@ func (c *dtabPlanCommand) Run(args []string) int {
 	case len(p.With(plan.Lost)) > 0:
 		return exitLoses
 	case p.Counted() == 0:
-		fmt.Fprintln(c.errs, "argosy: no agent that uses this namespace could be asked: nothing is known")
+		if f.json { // else it is in the picture
+			fmt.Fprintln(c.errs, "argosy: nothing is known: no agent that uses this namespace could be asked")
+		}
 		return exitFailed
 	case len(p.With(plan.Unknown)) > 0:
 		return exitFailed
@@ -111,8 +113,8 @@ func (m *meta) warnSilent(p *plan.Fleet) {
 	}
 }
 
-// guard plans before a table is stored, where the user has named agents. It returns an exit code when the table is not
-// to be stored.
+// guard plans before a table is stored, or deleted, where the user has named agents. It returns an exit code when nothing
+// is to be changed.
 func (m *meta) guard(ctx context.Context, f *namerdFlagSet, agents *agentFlagSet, ns string, table dtab.Dtab) (p *plan.Fleet, code int, stop bool) {
 	if !agents.configured() {
 		return nil, exitOK, false
@@ -120,20 +122,23 @@ func (m *meta) guard(ctx context.Context, f *namerdFlagSet, agents *agentFlagSet
 	p, err := m.plan(ctx, agents, ns, table, planWait)
 	switch {
 	case err != nil:
-		return nil, m.fail(fmt.Errorf("not stored, cannot tell what would be lost: %w; -force stores it without asking", err)), true
+		return nil, m.fail(fmt.Errorf("nothing changed, cannot tell what would be lost: %w; -force asks no agent", err)), true
 	case len(p.With(plan.Lost)) > 0:
 		if f.json {
 			m.json(map[string]any{"namespace": ns, "result": "refused", "plan": p})
 		} else if err := plan.Draw(m.errs, p, false); err != nil {
 			return nil, m.fail(err), true
 		}
-		fmt.Fprintln(m.errs, "argosy: not stored: something would be lost; -force stores it all the same")
+		fmt.Fprintln(m.errs, "argosy: nothing changed: something would be lost; -force does it all the same")
 		return p, exitLoses, true
 	case p.Counted() == 0 && len(p.Silent()) > 0:
-		return p, m.fail(fmt.Errorf("not stored, cannot tell what would be lost: agent at %s %s; -force stores it without asking",
+		return p, m.fail(fmt.Errorf("nothing changed, cannot tell what would be lost: agent at %s %s; -force asks no agent",
 			p.Silent()[0].URL, p.Silent()[0].Error)), true
 	}
 	m.warnSilent(p)
+	if p.Counted() == 0 {
+		fmt.Fprintf(m.errs, "argosy: warning: none of the agents asked uses namespace %s: nothing was planned\n", ns)
+	}
 	for _, n := range p.With(plan.Unknown) {
 		fmt.Fprintf(m.errs, "argosy: warning: it is not known in time whether %s would be lost\n", n.Name)
 	}

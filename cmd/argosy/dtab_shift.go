@@ -48,12 +48,13 @@ Options:
                       least 3; 5 unless set, 100 never.
   -check TIME         How often to look, 5s unless set.
   -keep-on-interrupt  Leave the table on the way when interrupted.
-  -force              Begin even if names would be lost or nobody can tell.` + namerdFlags + agentFlags + `
+  -force              Begin even if names would be lost or nobody can tell.` + writerFlags + agentFlags + `
 
   With -json there is one line for each thing that happens.
 
-Exit codes: 0 done, 1 it went back or was stopped, 2 wrong usage, or the new
-table would lose names.
+Exit codes: 0 done, 1 it went back, was stopped, or somebody who is needed does
+not answer, 2 wrong usage, or refused, because names would be lost, the query
+is true already, or the new name leads back to the old one.
 
 Example:
 
@@ -77,7 +78,7 @@ type shiftFlags struct {
 }
 
 func (c *dtabShiftCommand) flagsOf() *shiftFlags {
-	f := &shiftFlags{namerdFlagSet: c.namerdFlags("dtab shift")}
+	f := &shiftFlags{namerdFlagSet: c.writerFlags("dtab shift")}
 	f.agents = agentFlagsOf(f.FlagSet)
 	f.StringVar(&f.namespace, "namespace", "default", "")
 	f.StringVar(&f.to, "to", "", "")
@@ -148,15 +149,15 @@ func (c *dtabShiftCommand) shift(ctx context.Context, f *shiftFlags, n *client.C
 	}
 	split, err := shift.Find(e.Dtab, f.name, f.target)
 	if err != nil {
-		return exitOK, err
+		return c.refuse(err)
 	}
 	report := newShiftReport(c.meta, f, split)
 	o := shift.Options{
 		Store: n, Namespace: f.namespace, Name: f.name, To: f.target, Over: f.over, Steps: f.steps,
-		Interval: f.check, KeepOnEnd: f.keep, Report: report.event,
+		Interval: f.check, Message: f.message, KeepOnEnd: f.keep, Report: report.event,
 	}
 	if !split.Done() {
-		if code, err := c.mayShift(ctx, f, split); code != exitOK || err != nil {
+		if code, err := c.mayShift(ctx, f, n, split); code != exitOK || err != nil {
 			return code, err
 		}
 	}
@@ -169,7 +170,7 @@ func (c *dtabShiftCommand) shift(ctx context.Context, f *shiftFlags, n *client.C
 		case err != nil:
 			return exitOK, fmt.Errorf("not begun: %w", err)
 		case bad != "":
-			return exitOK, fmt.Errorf("not begun: %s", bad)
+			return c.refuse(fmt.Errorf("not begun: %s", bad))
 		}
 		o.Checks = append(o.Checks, q)
 	}
@@ -186,11 +187,20 @@ func (c *dtabShiftCommand) shift(ctx context.Context, f *shiftFlags, n *client.C
 	return exitOK, shift.Run(ctx, o)
 }
 
+// refuse reports why a shift does not begin.
+func (c *dtabShiftCommand) refuse(err error) (int, error) {
+	c.fail(err)
+	return exitLoses, nil
+}
+
 // mayShift asks the agents first whether the end would lose anything, and whether the beginning is one: where the name
-// stands for nothing without the new one, the first step would already move all.
-func (c *dtabShiftCommand) mayShift(ctx context.Context, f *shiftFlags, split *shift.Split) (int, error) {
-	if f.force {
+// stands for nothing without the new one, the first step would already move all. Without agents it asks the namerd.
+func (c *dtabShiftCommand) mayShift(ctx context.Context, f *shiftFlags, n *client.Client, split *shift.Split) (int, error) {
+	switch {
+	case f.force:
 		return exitOK, nil
+	case !f.agents.configured():
+		return c.namerdAllows(ctx, f, n)
 	}
 	end, code, stop := c.guard(ctx, f.namerdFlagSet, f.agents, f.namespace, split.At(100))
 	if stop || end == nil {
@@ -205,10 +215,25 @@ func (c *dtabShiftCommand) mayShift(ctx context.Context, f *shiftFlags, split *s
 		return exitOK, err
 	}
 	if share := shareOf(f.name.String(), first, end); share > float64(percent)/100+0.005 {
-		return exitOK, fmt.Errorf("not begun: with %d%% on %s agents would send it %.4g%%, because what %s stands for now has no endpoints; -force begins all the same",
-			percent, f.target, 100*share, f.name)
+		return c.refuse(fmt.Errorf("not begun: with %d%% on %s agents would send it %.4g%%, because what %s stands for now has no endpoints; -force begins all the same",
+			percent, f.target, 100*share, f.name))
 	}
 	return exitOK, nil
+}
+
+// namerdAllows refuses a shift to nowhere, as a slip of the pen makes it, where the namerd can tell: it needs namers for
+// that, and knows of endpoints that the name has now.
+func (c *dtabShiftCommand) namerdAllows(ctx context.Context, f *shiftFlags, n *client.Client) (int, error) {
+	now, err := n.Explain(ctx, f.namespace, f.name, nil)
+	if err != nil || !now.Serves() {
+		return exitOK, nil
+	}
+	then, err := n.Explain(ctx, f.namespace, f.target, nil)
+	if err != nil || then.Waiting || then.Serves() {
+		return exitOK, nil
+	}
+	return c.refuse(fmt.Errorf("not begun: %s has endpoints now, and %s has none, as namerd sees it (argosy dtab explain %s %s); -force begins all the same",
+		f.name, f.target, f.target, f.namespace))
 }
 
 // shareOf is the share that the clusters of the end have at first.

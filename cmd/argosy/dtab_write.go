@@ -44,7 +44,7 @@ Usage: argosy dtab create [options] NAME FILE
 
 Options:
 
-  -dtab TEXT        The table itself, in place of FILE.` + namerdFlags + `
+  -dtab TEXT        The table itself, in place of FILE.` + writerFlags + `
 
 Example:
 
@@ -52,7 +52,7 @@ Example:
 }
 
 func (c *dtabCreateCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab create")
+	f := c.writerFlags("dtab create")
 	text := f.String("dtab", "", "")
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
@@ -101,7 +101,7 @@ Options:
 
   -dtab TEXT        The table itself, in place of FILE.
   -version VERSION  The version to replace, as dtab get shows it.
-  -force            Replace or create, whatever there is, and ask no agent.` + namerdFlags + agentFlags + `
+  -force            Replace or create, whatever there is, and ask no agent.` + writerFlags + agentFlags + `
 
 Example:
 
@@ -110,7 +110,7 @@ Example:
 }
 
 func (c *dtabUpdateCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab update")
+	f := c.writerFlags("dtab update")
 	text := f.String("dtab", "", "")
 	version := f.String("version", "", "")
 	force := f.Bool("force", false, "")
@@ -177,10 +177,13 @@ func (c *dtabDeleteCommand) Help() string {
 	return strings.TrimSpace(`
 Usage: argosy dtab delete [options] NAME
 
-  Deletes a table. Names that agents look up in it are then nothing.` + namerdOptions + `
+  Deletes a table. Names that agents look up in it are then nothing. Where
+  agents are named it is planned first, as by argosy dtab update. A namerd that
+  keeps a history can bring it back: argosy dtab rollback.` + agentOptions + namerdOptions + `
 
 Options:
-` + namerdFlags + `
+
+  -force            Ask no agent.` + writerFlags + agentFlags + `
 
 Example:
 
@@ -188,13 +191,22 @@ Example:
 }
 
 func (c *dtabDeleteCommand) Run(args []string) int {
-	f := c.namerdFlags("dtab delete")
+	f := c.writerFlags("dtab delete")
+	force := f.Bool("force", false, "")
+	agents := agentFlagsOf(f.FlagSet)
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
 		return code
 	}
 	if len(rest) != 1 {
 		return c.usage("dtab delete: give one name")
+	}
+	if !*force {
+		ctx, cancel := context.WithTimeout(context.Background(), dtabTimeout)
+		defer cancel()
+		if _, code, stop := c.guard(ctx, f, agents, rest[0], nil); stop {
+			return code
+		}
 	}
 	return c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
 		if err := n.Delete(ctx, rest[0]); err != nil {

@@ -360,9 +360,8 @@ connections: 2 touched; those that are open stay open, new ones go elsewhere
 		{[]string{"plan", "-dtab", good, "-namespace", "blue"}, 1, `0 agents asked about namespace blue: 0 names in use, 0 connections open
   not counted: proxy (http://ADDR): its table is that of namespace default
 
-connections: 0 touched; those that are open stay open, new ones go elsewhere
-nothing would be lost
-`, "argosy: no agent that uses this namespace could be asked: nothing is known\n"},
+nothing is known: no agent that uses this namespace could be asked
+`, ""},
 		{[]string{"plan"}, 2, "", "argosy: dtab plan: the table is missing: name a file, - for standard input, or give -dtab '/svc => ...'\n"},
 		{[]string{"plan", "-dtab", "", "-agent", "ftp://x"}, 1, "", "argosy: address of an agent \"ftp://x\" is no URL: give that of its admin endpoint, such as http://ADDR\n"},
 		{[]string{"plan", "-dtab", "", "-wait", "1h"}, 2, "", "argosy: dtab plan: -wait is more than 0 and at most 30s\n" + hintLine},
@@ -375,10 +374,10 @@ lost     /svc/redis  2 connections open, 2 touched
 names: 1 lost
 connections: 2 touched; those that are open stay open, new ones go elsewhere
 1 name would be lost, with 2 connections open now
-argosy: not stored: something would be lost; -force stores it all the same
+argosy: nothing changed: something would be lost; -force does it all the same
 `},
 		{[]string{"update", "default", "-dtab", good, "-agent", closedAddress(t)}, 1, "",
-			"argosy: not stored, cannot tell what would be lost: agent at http://ADDR cannot be reached: connect: connection refused; -force stores it without asking\n"},
+			"argosy: nothing changed, cannot tell what would be lost: agent at http://ADDR cannot be reached: connect: connection refused; -force asks no agent\n"},
 		{[]string{"update", "default", "-dtab", good, "-agent", closedAddress(t), "-agent", f.agent.AdminAddress()}, 0, "Updated default\n",
 			"argosy: warning: 1 of 2 agents do not answer; what only they use is not known\n"},
 		{[]string{"update", "default", "-force", "-dtab", losing}, 0, "Updated default\n", ""},
@@ -443,7 +442,7 @@ func TestDtabShift(t *testing.T) {
 		errs string
 	}{
 		{[]string{"--to", "/svc/nothing"}, 2, "1 name would be lost"},
-		{[]string{"--to", "/svc/redis/v2"}, 1, "lies below /svc/redis"},
+		{[]string{"--to", "/svc/redis/v2"}, 2, "lies below /svc/redis"},
 		{[]string{"--to", "/svc/redis1", "-namespace", "nobody"}, 1, "no such namespace"},
 		{[]string{"--to", "/svc/redis1", "--abort-on", "x > 1", "--prometheus", "http://" + closedAddress(t)}, 1, "not begun: ask prometheus"},
 		{[]string{}, 2, "give one name, and with --to"},
@@ -464,7 +463,7 @@ func TestDtabShift(t *testing.T) {
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		code, _, errs := call(t, "", "dtab", "shift", "/svc/redis", "--to", "/svc/redis1", "--over", "100ms")
-		if code == 1 && strings.Contains(errs, "not begun: with 10% on /svc/redis1 agents would send it 100%") {
+		if code == 2 && strings.Contains(errs, "not begun: with 10% on /svc/redis1 agents would send it 100%") {
 			break
 		}
 		if time.Now().After(deadline) {

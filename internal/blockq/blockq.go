@@ -25,7 +25,7 @@ type Options struct {
 	Wait time.Duration
 	// Timeout is for requests that do not block, and what a blocking one may take beyond Wait; 15s unless set.
 	Timeout time.Duration
-	// Backoff spaces out the attempts after errors; 100ms to 5s unless set.
+	// Backoff spaces out the attempts after errors; 100ms to 2s unless set: what has healed is to be known soon.
 	Backoff *backoff.Backoff
 	// Rate bounds the requests per second of this loop, so that something that changes all the time cannot keep it
 	// spinning; 5 unless set. Burst is 3 unless set.
@@ -57,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.Timeout = 15 * time.Second
 	}
 	if o.Backoff == nil {
-		o.Backoff = backoff.New(100*time.Millisecond, 5*time.Second)
+		o.Backoff = backoff.New(100*time.Millisecond, 2*time.Second)
 	}
 	if o.Rate <= 0 {
 		o.Rate = 5

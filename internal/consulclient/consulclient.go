@@ -30,7 +30,9 @@ const (
 	pingAfter   = 20 * time.Second // an HTTP/2 connection on which nothing came is tried
 	pingTimeout = 10 * time.Second
 
-	largestAnswer = 64 << 20 // bytes; what answers more is not Consul
+	largestAnswer = 32 << 20 // bytes; what answers more is not Consul
+	smallAnswer   = 1 << 20  // bytes; what is larger is read while it has a turn,
+	largeTurns    = 1        // so that not all requests at once can fill the memory
 )
 
 // Link tells how requests travel to one Consul. It may be used from any goroutine.
@@ -93,6 +95,7 @@ func NewLinked(s settings.Consul) (*api.Client, *Link, error) {
 		plain:    pool(socket, tlsConfig, maxPlain),
 		token:    token,
 		timeout:  timeout,
+		turns:    make(chan struct{}, largeTurns),
 		link:     link,
 	}}
 	client, err := api.NewClient(c)

@@ -323,7 +323,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.KV().List("x", nil); err == nil || !strings.Contains(err.Error(), "more than 67108864 bytes") {
+	if _, _, err := c.KV().List("x", nil); err == nil || !strings.Contains(err.Error(), "more than 33554432 bytes") {
 		t.Errorf("got %v", err)
 	}
 }

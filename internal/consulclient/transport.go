@@ -20,6 +20,7 @@ type transport struct {
 	token           *tokenFile        // nil: the token that the request has
 	timeout         time.Duration
 	link            *Link
+	turns           chan struct{} // taken by large answers
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -55,7 +56,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if multiplexed := resp.ProtoMajor >= 2; multiplexed != t.link.Multiplexed() {
 		t.link.multiplexed.Store(multiplexed)
 	}
-	resp.Body = &bounded{resp.Body, largestAnswer}
+	resp.Body = &bounded{ReadCloser: resp.Body, ctx: r.Context(), turns: t.turns}
 	if wait, ok := retryAfter(resp); ok {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 		resp.Body.Close()
@@ -90,19 +91,61 @@ func (c *cancelling) Close() error {
 	return c.ReadCloser.Close()
 }
 
-// bounded is the body of an answer, which fails where it goes on for too long.
+// bounded is the body of an answer, which fails where it goes on for too long. Beyond a small size it is read only while
+// it has a turn. It is used by one goroutine at a time.
 type bounded struct {
 	io.ReadCloser
-	left int64
+	ctx   context.Context
+	turns chan struct{}
+	read  int64
+	turn  bool
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	limit := int64(smallAnswer)
+	if b.read >= smallAnswer {
+		if err := b.await(); err != nil {
+			return 0, err
+		}
+		limit = largestAnswer
+	}
+	if b.read >= limit {
 		return 0, fmt.Errorf("the answer has more than %d bytes", largestAnswer)
 	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), limit-b.read)])
+	b.read += int64(n)
+	if err != nil {
+		b.yield()
+	}
 	return n, err
+}
+
+// await waits for a turn, if b has none.
+func (b *bounded) await() error {
+	if b.turn {
+		return nil
+	}
+	select {
+	case b.turns <- struct{}{}:
+		b.turn = true
+		return nil
+	case <-b.ctx.Done():
+		return fmt.Errorf("read a large answer beside others: %w", b.ctx.Err())
+	}
+}
+
+// yield gives the turn back.
+func (b *bounded) yield() {
+	if b.turn {
+		b.turn = false
+		<-b.turns
+	}
+}
+
+// Close also gives the turn back.
+func (b *bounded) Close() error {
+	b.yield()
+	return b.ReadCloser.Close()
 }
 
 // BusyError is an answer by which Consul asks to be left alone for a while.

@@ -77,27 +77,47 @@ func (d *delegation) step(n *wire.Node, weight *float64) (s Step, comes string) 
 		}
 		return s, comes
 	case "union":
-		comes = "neg"
-		for i := range n.Union {
-			w := float64(n.Union[i].Weight)
-			child, c := d.step(&n.Union[i].Tree, &w)
-			switch c {
-			case "neg", "fail":
-				child.Why = "is nothing: its weight goes to the others"
-			case "exception":
-				child.Why = "failed: its weight goes to the others"
-			default:
-				child.Taken, comes = true, c
-			}
-			s.Steps = append(s.Steps, child)
-		}
-		return s, comes
+		return d.union(s, n.Union)
 	case "leaf":
 		s.Bound = boundOfWire(n.Bound)
 	case "exception":
 		s.Error = n.Message
 	}
 	return s, n.Type
+}
+
+// union makes the steps of the branches: what is known counts, and only if nothing is, the union fails.
+func (d *delegation) union(s Step, branches []wire.Branch) (Step, string) {
+	var known, left []string // what branches come to: those that have not failed, and those of them that are something
+	for i := range branches {
+		w := float64(branches[i].Weight)
+		child, c := d.step(&branches[i].Tree, &w)
+		switch c {
+		case "exception":
+			child.Why = "failed: its weight goes to the others"
+		case "neg", "fail":
+			child.Why = "is nothing: its weight goes to the others"
+			known = append(known, c)
+		default:
+			child.Taken = true
+			known, left = append(known, c), append(left, c)
+		}
+		s.Steps = append(s.Steps, child)
+	}
+	switch {
+	case len(branches) > 0 && len(known) == 0:
+		for i := range s.Steps {
+			s.Steps[i].Taken, s.Steps[i].Why = true, ""
+		}
+		return s, "exception"
+	case len(known) == 1:
+		return s, known[0]
+	case len(left) == 0:
+		return s, "neg"
+	case len(left) == 1:
+		return s, left[0]
+	}
+	return s, "union"
 }
 
 // under puts a step's only child below it.
@@ -113,17 +133,21 @@ func (s *Step) take(taken bool, share float64) {
 	if taken {
 		s.Share = share
 	}
-	total := 0.0
+	total, branches := 0.0, 0.0
 	for _, c := range s.Steps {
 		if c.Taken && c.Weight != nil {
 			total += *c.Weight
+			branches++
 		}
 	}
 	for i := range s.Steps {
 		c := &s.Steps[i]
 		part := share
-		if c.Weight != nil && total > 0 {
+		switch {
+		case c.Weight != nil && total > 0:
 			part *= *c.Weight / total
+		case c.Weight != nil && branches > 0: // all of weight zero share evenly
+			part /= branches
 		}
 		c.take(taken && c.Taken, part)
 	}

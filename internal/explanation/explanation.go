@@ -3,6 +3,7 @@
 package explanation
 
 import (
+	"slices"
 	"time"
 
 	"argosy/dtab"
@@ -30,6 +31,13 @@ type Explanation struct {
 
 	// Connection is the live one whose name was asked for.
 	Connection *Connection `json:"connection,omitempty"`
+}
+
+// Serves reports whether connections to the name find an endpoint.
+func (x *Explanation) Serves() bool { return x.Tree.serves() }
+
+func (s Step) serves() bool {
+	return s.Taken && (serves(s) || slices.ContainsFunc(s.Steps, Step.serves))
 }
 
 // Entry is an entry of the table that takes part.

@@ -72,8 +72,11 @@ func (n Name) draw(b *strings.Builder, paint func(Verdict, string) string) {
 	}
 	drawClusters(b, "now ", n.Before, widest, "nothing")
 	nothing, why := "nothing", terminal.OneLine(n.Error)
-	if why != "" {
+	switch {
+	case why != "":
 		nothing = why
+	case n.Verdict == Unknown:
+		nothing = "not known in time"
 	}
 	drawClusters(b, "then", n.After, widest, nothing)
 	if why != "" && len(n.After) > 0 {
@@ -102,6 +105,10 @@ func drawClusters(b *strings.Builder, when string, all []Cluster, widest int, no
 
 // sum says in a line or two what it comes to.
 func (f *Fleet) sum(b *strings.Builder, paint func(Verdict, string) string) {
+	if f.Counted() == 0 {
+		fmt.Fprintln(b, paint(Unknown, "nothing is known: no agent that uses this namespace could be asked"))
+		return
+	}
 	var parts []string
 	for _, v := range Verdicts() {
 		if n := len(f.With(v)); n > 0 {

@@ -87,7 +87,7 @@ lost     /svc/redis  7 connections open on 2 agents, 7 touched
 
 unknown  /svc/slow  0 connections open
          now     100%  /#/a  2 endpoints
-         then  nothing
+         then  not known in time
 
 names: 1 lost, 1 unknown, 1 same
 connections: 7 touched; those that are open stay open, new ones go elsewhere
@@ -95,6 +95,16 @@ connections: 7 touched; those that are open stay open, new ones go elsewhere
 `
 	if b.String() != want {
 		t.Errorf("drawn:\n%s", b.String())
+	}
+	b.Reset()
+	silent := &Fleet{Namespace: "default"}
+	silent.Add("http://three", Answer{}, errors.New("does not answer in time"))
+	if err := Draw(&b, silent, false); err != nil || b.String() != `0 agents asked about namespace default: 0 names in use, 0 connections open
+  not asked: http://three: does not answer in time
+
+nothing is known: no agent that uses this namespace could be asked
+` {
+		t.Errorf("%v, without an answer drawn:\n%s", err, b.String())
 	}
 	if n, ok := f.Name("/svc/web"); !ok || n.Agents != 2 || n.Connections != 8 || len(f.Silent()) != 1 || f.Counted() != 2 {
 		t.Errorf("web is %+v", n)

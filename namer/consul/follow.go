@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/snapshot"
@@ -35,6 +36,7 @@ type follower struct {
 	heard   bool      // there was an answer, or an error
 	failing time.Time // since when requests fail; zero: they do not
 	doubted bool      // consul is back after trouble, and has not named an instance that may be used since
+	newest  uint64    // the index of the last change of an instance
 	patient time.Time // when a snapshot is used if there was no answer; zero: not at all
 }
 
@@ -90,6 +92,12 @@ func (w *follower) answer(a answer) {
 	if !w.failing.IsZero() {
 		w.failing, w.doubted = time.Time{}, true
 		w.logger.Info("consul answers again")
+	}
+	if len(a.entries) > 0 {
+		w.newest = changedAt(a.entries)
+	} else if a.index < w.newest { // of a service that is gone it tells when the last instance went
+		w.newest, w.doubted = 0, true
+		w.logger.Warn("consul has lost its data, or was restored from an older time")
 	}
 	w.aged = a.cached
 	now := w.namer.instances(w.request, a.entries, w.logger)
@@ -289,6 +297,16 @@ func (w *follower) publish() (changed bool) {
 	changed = w.set(addr)
 	w.metrics.uses(len(addr.Endpoints), changed)
 	return changed
+}
+
+// changedAt is the index of the last change of one of the instances.
+func changedAt(entries []*api.ServiceEntry) (index uint64) {
+	for _, e := range entries {
+		if e != nil && e.Service != nil {
+			index = max(index, e.Service.ModifyIndex)
+		}
+	}
+	return index
 }
 
 func contains(all []instance, addr string) bool {

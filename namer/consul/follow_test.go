@@ -90,6 +90,12 @@ func TestWhatIsPublished(t *testing.T) {
 		}
 		return a
 	}
+	indexed := func(index uint64, e ...*api.ServiceEntry) answer { return answer{entries: e, index: index} }
+	changed := func(e *api.ServiceEntry, index uint64) *api.ServiceEntry {
+		e, s := &api.ServiceEntry{Node: e.Node, Checks: e.Checks}, *e.Service
+		s.ModifyIndex, e.Service = index, &s
+		return e
+	}
 	with := func(a answer, more answer) answer { a.entries = append(a.entries, more.entries...); return a }
 	at := func(ports ...int) string {
 		var all []string
@@ -123,6 +129,9 @@ func TestWhatIsPublished(t *testing.T) {
 			pause(time.Hour, one+" stale"), say(list(down), one+" stale"), pause(14*time.Second, one+" stale"), pause(2*time.Second, "~")}},
 		{"consul lost its data: held", hold, []step{say(list(up), one), say(broken, one+" stale"), say(list(), one+" stale"),
 			pause(10*time.Second, one+" stale"), say(list(up2), "10.0.0.1:2"), say(list(), "~")}},
+		{"consul lost its data and nobody has noticed", hold, []step{say(indexed(9, changed(up, 7)), one), say(indexed(5), one+" stale"),
+			pause(10*time.Second, one+" stale"), say(indexed(6), one+" stale"), say(indexed(8, changed(up2, 7)), "10.0.0.1:2"), say(indexed(9), "~")}},
+		{"deregistered, with an index from before what was read last", hold, []step{say(indexed(9, changed(up, 7)), one), say(indexed(8), "~")}},
 		{"consul lost its data and nobody comes back", hold, []step{say(list(up), one), say(broken, one+" stale"), say(list(), one+" stale"),
 			pause(16*time.Second, "~")}},
 

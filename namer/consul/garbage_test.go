@@ -88,9 +88,9 @@ func answers(body string, index int) http.HandlerFunc {
 	}
 }
 
-func says(code int, body string) http.HandlerFunc {
+func says(code int, body string, index ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Consul-Index", "9")
+		w.Header().Set("X-Consul-Index", append(index, "9")[0])
 		w.WriteHeader(code)
 		w.Write([]byte(body))
 	}
@@ -170,6 +170,7 @@ func TestGarbageKeepsTheLastGoodSet(t *testing.T) {
 		},
 		"closes":              func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"empty without index": func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("[]")) },
+		"empty with index 1":  says(200, "[]", "1"), // no leader
 		"null without index":  func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("null")) },
 		"filtered": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Consul-Results-Filtered-By-ACLs", "true")

@@ -11,8 +11,9 @@ import (
 // errFiltered is what an empty list means when Consul says that it has left something out.
 var errFiltered = errors.New("the ACL token may not read the nodes or the service: it needs node and service read")
 
-// errNoIndex is what an empty list means that does not say which state of the catalog it is.
-var errNoIndex = errors.New("the answer is empty and has no index: this is not Consul, or not in its right mind")
+// errNoIndex is what an empty list means that does not say which state of the catalog it is. The servers themselves are
+// in the catalog, so that the index is above 1 as soon as there is a leader.
+var errNoIndex = errors.New("the answer is empty and has no index: this is not Consul, or one without a leader")
 
 // request is what one watch asks for. Names that differ in letter case only have the same.
 type request struct {
@@ -88,7 +89,7 @@ func (n *Namer) ask(r request, q *api.QueryOptions) ([]*api.ServiceEntry, *api.Q
 		return nil, nil, explained(r, err)
 	case len(entries) == 0 && meta.ResultsFilteredByACLs:
 		return nil, nil, errFiltered
-	case len(entries) == 0 && meta.LastIndex == 0:
+	case len(entries) == 0 && meta.LastIndex <= 1:
 		return nil, nil, errNoIndex
 	}
 	return entries, meta, nil

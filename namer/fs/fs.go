@@ -113,7 +113,7 @@ func (n *Namer) Watch(ctx context.Context, prefix, key dtab.Path, publish func(n
 			blind = n.place(alarm, key)
 		}
 		now := n.look(key, b.last)
-		place = !now.same(b.last)
+		place = !place && !now.same(b.last) // something that no event has told of
 		if b.changed(now) {
 			f.follow(ctx, now)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,6 +24,9 @@ const (
 	requestTimeout = namerdhttp.RequestTimeout
 	maxAnswer      = 64 << 20 // bytes; of histories, mostly
 )
+
+// ErrTrouble: namerd has failed itself. It cannot read its store, or what is there is no table.
+var ErrTrouble = errors.New("500 Internal Server Error")
 
 // Options may be left out.
 type Options struct {
@@ -115,10 +119,14 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 			text = "it wants a token or a certificate"
 		}
 	}
-	if text == "" {
-		return fmt.Errorf("%s: namerd at %s answers %s", what, c.base, r.Status)
+	status := errors.New(r.Status)
+	if r.StatusCode == http.StatusInternalServerError {
+		status = ErrTrouble
 	}
-	return fmt.Errorf("%s: namerd at %s answers %s: %s", what, c.base, r.Status, text)
+	if text == "" {
+		return fmt.Errorf("%s: namerd at %s answers %w", what, c.base, status)
+	}
+	return fmt.Errorf("%s: namerd at %s answers %w: %s", what, c.base, status, text)
 }
 
 // List returns the names in sorted order.
@@ -148,6 +156,9 @@ func (c *Client) Get(ctx context.Context, ns string) (store.Entry, error) {
 	r, body, err := c.answer(ctx, http.MethodGet, "dtabs/"+ns, map[string]string{"Accept": "application/json"}, nil)
 	if err != nil {
 		return store.Entry{}, fmt.Errorf("%s: %w", what, err)
+	}
+	if r.StatusCode == http.StatusNotFound && len(body) > 0 { // namerd's own has no body; this is no reason to take a table away
+		return store.Entry{}, fmt.Errorf("%s: what answers 404 at %s is not namerd: %.200q", what, c.base, body)
 	}
 	if r.StatusCode != http.StatusOK {
 		return store.Entry{}, c.refused(what, r, body)

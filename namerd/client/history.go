@@ -9,25 +9,49 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"argosy/dtab"
 	"argosy/namerd/store"
 )
 
-// signed adds who makes a change, and why, to its headers.
+// What a namerd takes in the headers of a change, in bytes.
+const (
+	maxFrom    = 200
+	maxMessage = 1000
+)
+
+// signed adds who makes a change, and why, to its headers. What is too long is cut, and what cannot stand in a header
+// left out: a shift that goes back for a reason of many lines must not fail by that.
 func (c *Client) signed(ctx context.Context, header map[string]string) map[string]string {
 	if header == nil {
 		header = map[string]string{}
 	}
 	author := store.AuthorOf(ctx)
+	longest := map[string]int{"From": maxFrom, "X-Argosy-Message": maxMessage}
 	for name, values := range map[string][2]string{"From": {author.Name, c.options.From}, "X-Argosy-Message": {author.Message, c.options.Message}} {
 		for _, v := range values {
-			if v != "" && header[name] == "" {
+			if v = headerText(v, longest[name]); v != "" && header[name] == "" {
 				header[name] = v
 			}
 		}
 	}
 	return header
+}
+
+// headerText is a text as it may stand in a header: on one line, without control characters, of so many bytes at most.
+func headerText(text string, longest int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest-len("...")], "") + "..."
+	}
+	return text
 }
 
 // History returns the changes of a namespace, the newest first; at most limit of them if that is above 0. It returns

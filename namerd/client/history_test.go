@@ -65,6 +65,26 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// A reason never keeps a change from being made, whatever it is: a shift that goes back quotes its query.
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	c := dial(t, serve(t, store.NewMemory(nil)), client.Options{From: strings.Repeat("ü", 150)})
+	for text, want := range map[string]string{
+		"sum(\n\trate(x[1m])\n) > 5":    "sum( rate(x[1m]) ) > 5",
+		"\x00\x1b[31mred\xff\u0085\r\n": "[31mred?",
+		strings.Repeat("é", 600):        strings.Repeat("é", 498) + "...",
+		" \n":                           "",
+	} {
+		if err := c.Put(store.WithAuthor(t.Context(), store.Author{Message: text}), "default", nil); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		changes, err := c.History(t.Context(), "default", 1)
+		if err != nil || changes[0].Author.Message != want || changes[0].Author.Name != strings.Repeat("ü", 98)+"..." {
+			t.Errorf("%q: %+v %v, want %q", text, changes, err, want)
+		}
+	}
+}
+
 // What has no history says so, whatever it answers.
 func TestNoHistory(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,7 @@ import (
 
 const (
 	shortestPause = 100 * time.Millisecond
-	longestPause  = 10 * time.Second
+	longestPause  = 2 * time.Second
 )
 
 // Observe publishes the namespace now and at every change, until ctx ends; then it returns.

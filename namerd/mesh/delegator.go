@@ -88,7 +88,11 @@ func (s delegator) GetDelegateTree(ctx context.Context, r *meshpb.DelegateTreeRe
 	case err != nil:
 		return nil, internal(err)
 	}
-	return &meshpb.DelegateTreeRsp{Tree: delegateTree(x, x.Root)}, nil
+	t, err := delegateTree(x)
+	if err != nil {
+		return nil, internal(err)
+	}
+	return &meshpb.DelegateTreeRsp{Tree: t}, nil
 }
 
 // StreamDelegateTree sends one tree and ends, as Namerd does.

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"argosy/namerd/mesh/meshpb"
 	"argosy/namerd/store"
+	"argosy/namerd/wire"
 )
 
 func TestTables(t *testing.T) {
@@ -117,6 +119,15 @@ func TestStoreInTrouble(t *testing.T) {
 func delegateReq(t *testing.T, root, tree, table string) *meshpb.DelegateTreeReq {
 	t.Helper()
 	return &meshpb.DelegateTreeReq{Root: path(root), Tree: toTree(parseTree(t, tree)), Dtab: toTable(parseTable(t, table))}
+}
+
+// Every node tells the whole entry that led to it: a few kilobytes with many alternatives would come to gigabytes.
+func TestDelegationsAreBounded(t *testing.T) {
+	r := newRig(t, "/a => "+strings.Repeat("~ | ", 20_000)+"~")
+	_, err := meshpb.NewDelegatorClient(r.connect(t)).GetDelegateTree(t.Context(), delegateReq(t, "/default", "/a", ""))
+	if s := status.Convert(err); s.Code() != codes.Internal || s.Message() != wire.ErrTooLarge.Error() {
+		t.Errorf("got %.200v", err)
+	}
 }
 
 func TestDelegations(t *testing.T) {

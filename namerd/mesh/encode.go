@@ -8,6 +8,7 @@ import (
 	"argosy/dtab"
 	"argosy/namer"
 	"argosy/namerd/mesh/meshpb"
+	"argosy/namerd/wire"
 )
 
 // Every scalar is set here, also where it is zero: see meshpb.
@@ -98,14 +99,47 @@ func toBoundTree(t dtab.Tree[namer.Bound]) *meshpb.BoundNameTree {
 // noEntry stands for the entry where none has led to a node. Its prefix has an element that nobody can write.
 func noEntry() dtab.Dentry { return dtab.Dentry{Prefix: dtab.Prefix{{Label: "/"}}} }
 
-// delegateTree is a step of an explanation with all below it. Linkerd refuses a node without path or dentry.
-func delegateTree(x *namer.Explanation, s namer.Step) *meshpb.BoundDelegateTree {
-	t := &meshpb.BoundDelegateTree{Path: toPath(s.Path)}
-	if e := x.Entry(s); e != nil {
-		t.Dentry = toDentry(*e)
-	} else {
-		t.Dentry = toDentry(noEntry())
+// delegateTree is an explanation. Every node tells the whole entry that led to it, so it is bounded as that of the HTTP API.
+func delegateTree(x *namer.Explanation) (*meshpb.BoundDelegateTree, error) {
+	d := &delegation{x: x, entries: map[int]sized{namer.NoEntry: {toDentry(noEntry()), 0}}, left: wire.LargestDelegation}
+	t := d.node(x.Root)
+	if d.left < 0 {
+		return nil, wire.ErrTooLarge
 	}
+	return t, nil
+}
+
+type delegation struct {
+	x       *namer.Explanation
+	entries map[int]sized // those that have been encoded
+	left    int           // bytes
+}
+
+type sized struct {
+	dentry *meshpb.Dtab_Dentry
+	size   int
+}
+
+func (d *delegation) entry(s namer.Step) *meshpb.Dtab_Dentry {
+	e := d.x.Entry(s)
+	if e == nil {
+		return d.entries[namer.NoEntry].dentry
+	}
+	encoded, ok := d.entries[s.Entry]
+	if !ok {
+		encoded.dentry = toDentry(*e)
+		encoded.size = proto.Size(encoded.dentry)
+		d.entries[s.Entry] = encoded
+	}
+	d.left -= encoded.size
+	return encoded.dentry
+}
+
+// node is a step with all below it, or less where nothing is left. Linkerd refuses a node without path or dentry.
+func (d *delegation) node(s namer.Step) *meshpb.BoundDelegateTree {
+	s = s.AsNamerd()
+	t := &meshpb.BoundDelegateTree{Path: toPath(s.Path), Dentry: d.entry(s)}
+	d.left -= proto.Size(t.Path)
 	switch s.Kind {
 	case namer.StepFail:
 		t.Node = &meshpb.BoundDelegateTree_Fail_{Fail: &meshpb.BoundDelegateTree_Fail{}}
@@ -116,17 +150,17 @@ func delegateTree(x *namer.Explanation, s namer.Step) *meshpb.BoundDelegateTree 
 			Id: toPath(s.Bound.ID), Residual: toPath(s.Bound.Residual),
 		}}
 	case namer.StepDelegate:
-		t.Node = &meshpb.BoundDelegateTree_Delegate{Delegate: delegateTree(x, s.Steps[0])}
+		t.Node = &meshpb.BoundDelegateTree_Delegate{Delegate: d.node(s.Steps[0])}
 	case namer.StepAlt:
 		alt := &meshpb.BoundDelegateTree_Alt{}
-		for _, c := range s.Steps {
-			alt.Trees = append(alt.Trees, delegateTree(x, c))
+		for i := 0; i < len(s.Steps) && d.left >= 0; i++ {
+			alt.Trees = append(alt.Trees, d.node(s.Steps[i]))
 		}
 		t.Node = &meshpb.BoundDelegateTree_Alt_{Alt: alt}
 	case namer.StepUnion:
 		union := &meshpb.BoundDelegateTree_Union{}
-		for _, c := range s.Steps {
-			union.Trees = append(union.Trees, &meshpb.BoundDelegateTree_Union_Weighted{Weight: proto.Float64(c.Weight), Tree: delegateTree(x, c)})
+		for i := 0; i < len(s.Steps) && d.left >= 0; i++ {
+			union.Trees = append(union.Trees, &meshpb.BoundDelegateTree_Union_Weighted{Weight: proto.Float64(s.Steps[i].Weight), Tree: d.node(s.Steps[i])})
 		}
 		t.Node = &meshpb.BoundDelegateTree_Union_{Union: union}
 	case namer.StepException:

@@ -30,7 +30,7 @@ const (
 	maxRequest           = 1 << 20 // bytes
 	maxHeaders           = 16 << 10
 
-	setupTimeout = 10 * time.Second // for the handshakes of a connection
+	setupTimeout = 4 * time.Second // for the handshakes of a connection; who is told to stop waits for them
 
 	// fastestPings is how often a client may ping: as it likes. Linkerd's failureThreshold sets the pace, and gRPC reads no
 	// further while its answers are not taken.
@@ -44,14 +44,14 @@ type limits struct {
 	pingTimeout time.Duration
 	known       time.Duration // for one answer to become known
 	delegate    time.Duration // for a delegation; what is not known by then is shown so
-	grace       time.Duration // for requests under way when the server is told to stop
+	grace       time.Duration // for the last words when the server is told to stop: requests under way end then by themselves
 }
 
 func defaultLimits() limits {
 	return limits{
 		streams:   65_536,
 		pingAfter: 30 * time.Second, pingTimeout: 20 * time.Second,
-		known: 10 * time.Second, delegate: 2 * time.Second, grace: 10 * time.Second,
+		known: 10 * time.Second, delegate: 2 * time.Second, grace: 3 * time.Second,
 	}
 }
 

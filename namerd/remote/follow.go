@@ -44,6 +44,8 @@ type follower[T any] struct {
 
 // follow publishes a thing now and at every change, until ctx ends; then it returns.
 func follow[T any](ctx context.Context, in *Interpreter, s source[T], publish func(state[T])) {
+	in.follows.Add(1)
+	defer in.follows.Add(-1)
 	f := &follower[T]{in: in, source: s, publish: publish, changed: make(chan struct{}, 1), since: time.Now()}
 	if in.options.Mode == Poll {
 		f.pollAlways(ctx)
@@ -71,7 +73,7 @@ func (f *follower[T]) streams(ctx context.Context) {
 			pause.Reset()
 		}
 		// Also after a clean end: a server that ends every stream is not to be hammered.
-		if pause.Sleep(ctx) != nil {
+		if backoff.Sleep(ctx, min(pause.Next(), f.in.longest())) != nil {
 			return
 		}
 	}
@@ -168,7 +170,7 @@ func (f *follower[T]) pollAlways(ctx context.Context) {
 	for {
 		wait := jitter(f.in.times.poll)
 		if !f.pollOnce(ctx) { // connections may be waiting for a name that is not known yet
-			wait = min(wait, pause.Next())
+			wait = min(wait, pause.Next(), f.in.longest())
 		}
 		if backoff.Sleep(ctx, wait) != nil {
 			return

@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -64,8 +65,10 @@ const (
 	maxPolls    = 16       // requests at a time that are no streams
 
 	shortestPause = 100 * time.Millisecond // before a stream is opened again
-	longestPause  = 10 * time.Second
-	patience      = 3 * time.Second // a stream that has not worked for so long is not waited for
+	longestPause  = 10 * time.Second       // while very many things are followed;
+	lonelyPause   = 2 * time.Second        // while few are, and
+	pausePerThing = 10 * time.Millisecond  // in between: so many attempts per second, altogether, do no harm
+	patience      = 3 * time.Second        // a stream that has not worked for so long is not waited for
 )
 
 // Interpreter binds names. Its methods may be called from any goroutine.
@@ -73,6 +76,7 @@ type Interpreter struct {
 	options Options
 	times   times
 	server  *server
+	follows atomic.Int64                    // how many things are followed
 	addrs   *share.Share[state[namer.Addr]] // by the concrete name's path
 
 	ctx    context.Context
@@ -138,6 +142,11 @@ func (in *Interpreter) Start() {
 			}
 		}
 	}()
+}
+
+// longest is how long the pause before another attempt may be.
+func (in *Interpreter) longest() time.Duration {
+	return min(max(lonelyPause, time.Duration(in.follows.Load())*pausePerThing), in.times.longest)
 }
 
 // Known reports whether the namerd has ever answered, and what is wrong with it now.

@@ -30,6 +30,7 @@ type Options struct {
 	Steps     int           // 1 to 100
 	Interval  time.Duration // between two looks of the checks
 	Checks    []Check
+	Message   string      // why, for the history; each step adds what it does
 	KeepOnEnd bool        // when ctx ends, leave the table as it is instead of going back
 	Report    func(Event) // is told of everything, by one goroutine; may be nil
 }
@@ -139,7 +140,8 @@ func (r *run) steps(ctx context.Context) error {
 		if percent <= r.split.Percent {
 			continue
 		}
-		if err := r.write(ctx, r.split.At(percent)); err != nil {
+		did := fmt.Sprintf("shift %s to %s: %d%%, step %d of %d", r.Name, r.To, percent, step, r.Steps)
+		if err := r.write(r.because(ctx, did), r.split.At(percent)); err != nil {
 			return r.ended(ctx, err)
 		}
 		if err := r.stage(ctx, Event{Kind: Stepped, Step: step, Percent: percent}); err != nil {
@@ -296,8 +298,15 @@ func (r *run) goBack(ctx context.Context, bad *RolledBackError) {
 	if before.String() == r.table.String() {
 		return // nothing has been written yet
 	}
-	ctx = store.WithAuthor(ctx, store.Author{Action: "rollback", Message: "shift: " + bad.Reason})
-	bad.Err = r.write(ctx, before)
+	bad.Err = r.write(r.because(ctx, fmt.Sprintf("shift %s to %s: back, %s", r.Name, r.To, bad.Reason)), before)
+}
+
+// because is ctx for a change, with what the history says about it.
+func (r *run) because(ctx context.Context, did string) context.Context {
+	if r.Message != "" {
+		did = r.Message + "; " + did
+	}
+	return store.WithAuthor(ctx, store.Author{Message: did})
 }
 
 func (r *run) trouble(err error) { r.report(Event{Kind: Trouble, Notes: []string{err.Error()}}) }

@@ -44,8 +44,37 @@ type Bound struct {
 	Path string  `json:"path"` // the residual, "/" for none
 }
 
-// Tree writes a bound tree, with the state that the address sets have now.
-func Tree(t dtab.Tree[namer.Bound]) []byte { return Encode(treeOf(t, boundOf)) }
+// largestTree is about how many bytes a bound tree may have. A union of some kilobytes can have the same large service a
+// thousand times, each with all its endpoints.
+const largestTree = 64 << 20
+
+// Tree writes a bound tree, with the state that the address sets have now. It fails where that is larger than 64 MB.
+func Tree(t dtab.Tree[namer.Bound]) ([]byte, error) {
+	if left := largestTree; !fits(t, &left) {
+		return nil, fmt.Errorf("the bound tree is larger than %d MB", largestTree>>20)
+	}
+	return Encode(treeOf(t, boundOf)), nil
+}
+
+// fits takes what the tree takes from what is left.
+func fits(t dtab.Tree[namer.Bound], left *int) bool {
+	*left -= sizeOfNode + sizeOfEndpoints(t.Leaf.Addr)
+	for i := 0; i < len(t.Branches) && *left >= 0; i++ {
+		fits(t.Branches[i].Tree, left)
+	}
+	return *left >= 0
+}
+
+func sizeOfEndpoints(a namer.Addr) int {
+	size := 0
+	for _, e := range a.Endpoints {
+		size += len(e.Addr) + sizeOfEndpoint
+		for k, v := range e.Meta {
+			size += len(k) + len(v)
+		}
+	}
+	return size
+}
 
 // TreeOfIDs writes a bound tree without its address sets. Two trees are the same to a reader of bind if these are.
 func TreeOfIDs(t dtab.Tree[namer.Bound]) []byte {

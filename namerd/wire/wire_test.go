@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,7 +113,7 @@ func TestTree(t *testing.T) {
 		`{"type":"alt","alt":[{"type":"neg"},{"type":"fail"}]}`: {Kind: dtab.Alt, Branches: []dtab.Branch[namer.Bound]{
 			{Weight: 1}, {Weight: 1, Tree: dtab.Tree[namer.Bound]{Kind: dtab.Fail}}}},
 	} {
-		if got := string(Tree(tree)); got != want {
+		if got := encoded(t, tree); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		back, err := DecodeTree([]byte(want))
@@ -177,8 +178,9 @@ func TestDelegation(t *testing.T) {
 		`{"type":"empty","path":"/e"},{"type":"exception","path":"/e","message":"no"},{"type":"union","path":"/c","union":[` +
 		`{"weight":0.3,"tree":{"type":"leaf","path":"/#/x","dentry":{"prefix":"/c","dst":"0.30*/x & /y"},"bound":{"addr":{"type":"bound","addrs":[],"meta":{}},"id":"/#/x","path":"/"}}},` +
 		`{"weight":1.0,"tree":{"type":"delegate","path":"/y","delegate":{"type":"exception","path":"/z","message":"not known yet"}}}]}]}`
-	if got := string(Delegation(x)); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	got, err := Delegation(x)
+	if err != nil || string(got) != want {
+		t.Errorf("got  %s %v\nwant %s", got, err, want)
 	}
 	n, err := DecodeDelegation([]byte(want))
 	if err != nil || string(Encode(n)) != want {
@@ -190,6 +192,55 @@ func TestDelegation(t *testing.T) {
 	for _, bad := range []string{``, `{}`, `[]`, `Request timed out.`} {
 		if n, err := DecodeDelegation([]byte(bad)); err == nil {
 			t.Errorf("%s is taken for %+v", bad, n)
+		}
+	}
+}
+
+func encoded(t *testing.T, tree dtab.Tree[namer.Bound]) string {
+	t.Helper()
+	body, err := Tree(tree)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(body)
+}
+
+func TestTreesAreBounded(t *testing.T) {
+	const many = 2000
+	one := leaf("/a", "/", ok(make([]namer.Endpoint, many)...))
+	union := dtab.Tree[namer.Bound]{Kind: dtab.Union, Branches: slices.Repeat([]dtab.Branch[namer.Bound]{{Weight: 1, Tree: one}}, many)}
+	if body, err := Tree(union); err == nil {
+		t.Errorf("%d bytes", len(body))
+	}
+	union.Branches = union.Branches[:100]
+	encoded(t, union)
+}
+
+// Every node tells the whole entry that led to it, and every leaf all its endpoints.
+func TestDelegationsAreBounded(t *testing.T) {
+	const many = 20_000
+	wide, err := dtab.Parse("/a => " + strings.Repeat("~ | ", many) + "~")
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := namer.Step{Kind: namer.StepAlt, Path: dtab.Path{"a"}, Entry: namer.NoEntry}
+	large := &namer.Bound{ID: dtab.Path{"a"}, Addr: ok(make([]namer.Endpoint, many)...)}
+	for about, child := range map[string]namer.Step{
+		"one entry of many nodes": {Kind: namer.StepNeg},
+		"one set of many leaves":  {Kind: namer.StepLeaf, Entry: namer.NoEntry, Bound: large},
+	} {
+		step.Steps = slices.Repeat([]namer.Step{child}, many)
+		for _, kind := range []namer.StepKind{namer.StepAlt, namer.StepUnion} {
+			step.Kind = kind
+			inner := namer.Step{Kind: namer.StepDelegate, Path: dtab.Path{"b"}, Entry: namer.NoEntry, Steps: []namer.Step{step}}
+			allocated := testing.AllocsPerRun(1, func() {
+				if body, err := Delegation(&namer.Explanation{Table: wide, Root: inner}); !errors.Is(err, ErrTooLarge) {
+					t.Errorf("%s: %d bytes, %v", about, len(body), err)
+				}
+			})
+			if allocated > 2_000_000 {
+				t.Errorf("%s: %v allocations", about, allocated)
+			}
 		}
 	}
 }
@@ -208,9 +259,9 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		if tree, err := DecodeTree(body); err == nil {
-			once := Tree(tree)
-			again, err := DecodeTree(once)
-			if twice := Tree(again); err != nil || string(twice) != string(once) {
+			once := encoded(t, tree)
+			again, err := DecodeTree([]byte(once))
+			if twice := encoded(t, again); err != nil || twice != once {
 				t.Errorf("%s comes back as %s, %v", once, twice, err)
 			}
 		}

@@ -16,7 +16,6 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
-	"argosy/dtab"
 	"argosy/internal/blockq"
 	"argosy/namerd/store"
 )
@@ -89,7 +88,7 @@ func (s *Store) Get(ctx context.Context, ns string) (store.Entry, error) {
 
 // get returns ErrMissing for a key that does not exist.
 func (s *Store) get(ctx context.Context, key string) (*api.KVPair, error) {
-	pair, _, err := s.kv.Get(key, (&api.QueryOptions{}).WithContext(ctx))
+	pair, _, err := s.read(key, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read %s from Consul: %w", key, err)
 	}
@@ -99,12 +98,32 @@ func (s *Store) get(ctx context.Context, key string) (*api.KVPair, error) {
 	return pair, nil
 }
 
+var (
+	errNotConsul = errors.New("what answered is not Consul, or not in its right mind: ")
+	errLost      = errors.New("Consul has lost the table: its data is older than the table is")
+)
+
+// read asks for one key. A key that does not exist gives nil, where it is Consul that says so: a page of something
+// between us and Consul is no reason to take a table away. A Consul that has a leader has an index above 1.
+func (s *Store) read(key string, q *api.QueryOptions) (*api.KVPair, *api.QueryMeta, error) {
+	pair, meta, err := s.kv.Get(key, q)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case pair == nil && meta.LastIndex == 0:
+		return nil, nil, fmt.Errorf("%wthe key is missing, and the answer has no index", errNotConsul)
+	case pair != nil && pair.Key != key:
+		return nil, nil, fmt.Errorf("%wasked for %q, it gave %q", errNotConsul, key, pair.Key)
+	}
+	return pair, meta, nil
+}
+
 // parse reads a value. The version is that of the row, never the header's: they differ as soon as the answer is not
 // about this key alone.
 func parse(pair *api.KVPair) (store.Entry, error) {
-	d, err := dtab.Parse(string(pair.Value))
+	d, err := store.ParseText("value of "+pair.Key+" in Consul", string(pair.Value))
 	if err != nil {
-		return store.Entry{}, fmt.Errorf("value of %s in Consul: %w", pair.Key, err)
+		return store.Entry{}, err
 	}
 	return store.Entry{Dtab: d, Version: versionOf(pair)}, nil
 }
@@ -114,7 +133,8 @@ func versionOf(pair *api.KVPair) store.Version {
 }
 
 // Observe publishes the namespace until ctx ends, by one blocking query. While the value does not parse, or Consul
-// cannot be asked, the last good entry stays and Err says what is wrong.
+// cannot be asked, the last good entry stays and Err says what is wrong. So it does when Consul has lost its data or was
+// restored from an older time: then the key is missing though nobody has deleted it, until it is there again.
 func (s *Store) Observe(ctx context.Context, ns string, publish func(store.Observation)) {
 	key, err := s.key(ns)
 	if err != nil {
@@ -124,6 +144,8 @@ func (s *Store) Observe(ctx context.Context, ns string, publish func(store.Obser
 	}
 	logger := s.logger.With("namespace", ns)
 	var last store.Observation
+	var newest uint64 // the index of the last change of the key
+	lost := false     // the key is missing, and was not deleted
 	first := true
 	say := func(o store.Observation) {
 		if !first && o.Equal(last) {
@@ -138,19 +160,24 @@ func (s *Store) Observe(ctx context.Context, ns string, publish func(store.Obser
 		publish(o)
 	}
 	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) (*api.KVPair, *api.QueryMeta, error) {
-		return s.kv.Get(key, q)
-	}, func(pair *api.KVPair, _ *api.QueryMeta, err error) {
+		return s.read(key, q)
+	}, func(pair *api.KVPair, meta *api.QueryMeta, err error) {
 		o := store.Observation{Known: true}
 		switch {
 		case err != nil:
 			o = last
 			o.Err = describe(err)
 		case pair != nil:
+			lost, newest = false, pair.ModifyIndex
 			o.Exists = true
 			if o.Entry, err = parse(pair); err != nil {
 				o = last
 				o.Err = err
 			}
+		case last.Exists && (lost || meta.LastIndex < newest): // of a key that was deleted it tells when that was
+			lost = true
+			o = last
+			o.Err = errLost
 		}
 		say(o)
 	})

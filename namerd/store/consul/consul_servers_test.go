@@ -217,6 +217,44 @@ func TestRealConsulIsKilled(t *testing.T) {
 	}
 }
 
+// A Consul that has lost its data has no table. That nobody has deleted it is told by its index, also much later.
+func TestRealConsulLosesItsData(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{})
+	s := New(c.Client, "", hclog.NewNullLogger())
+	for i := range 100 { // so that the new Consul is not as far by chance
+		put(t, c, fmt.Sprint("n", i%3), "x")
+	}
+	if err := s.Create(t.Context(), "default", table(t, "/svc => /a")); err != nil {
+		t.Fatal(err)
+	}
+	o := observe(t, s, "default")
+	o.expect(t, "/svc=>/a")
+	c.MustRestart(t)
+	o.expect(t, "/svc=>/a +error")
+	consultest.Eventually(t, 15*time.Second, func() error {
+		if last, _ := o.newest(); !errors.Is(last.Err, errLost) {
+			return last.Err
+		}
+		return nil
+	})
+	for i := range 200 {
+		put(t, c, fmt.Sprint("n", i%3), "x")
+	}
+	if err := s.Create(t.Context(), "other", nil); err != nil {
+		t.Fatal(err)
+	}
+	o.expect(t, "/svc=>/a +error")
+	if err := s.Create(t.Context(), "default", table(t, "/svc => /b")); err != nil {
+		t.Fatal(err)
+	}
+	o.expect(t, "/svc=>/b")
+	if err := s.Delete(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	o.expect(t, "missing")
+}
+
 func TestRealSizeLimit(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{})

@@ -97,6 +97,7 @@ func TestRequestsAreNamerds(t *testing.T) {
 		case strings.HasSuffix(r.URL.Path, "Z-10"):
 			w.Write([]byte(`[{"Key": "x", "ModifyIndex": 7, "Value": "eyJleGlzdHMiOnRydWV9"}]`)) // {"exists":true}
 		default:
+			w.Header().Set("X-Consul-Index", "99")
 			w.WriteHeader(http.StatusNotFound)
 		}
 		got = append(got, request)
@@ -157,6 +158,7 @@ func TestConsulAnswersGarbage(t *testing.T) {
 		for _, status := range []int{200, 409, 500, 503} {
 			s := over(t, "", func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == "GET" && r.URL.Path != "/v1/txn" {
+					w.Header().Set("X-Consul-Index", "9")
 					w.WriteHeader(http.StatusNotFound)
 					return
 				}

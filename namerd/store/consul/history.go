@@ -37,6 +37,7 @@ type past struct {
 	keys     []string // the oldest first
 	sizes    []int
 	recorded bool // the newest describes the state that is there
+	newest   *api.KVPair
 }
 
 // recordName is the name of a record made at that time, which is put after that of the newest one: clocks differ.
@@ -67,35 +68,52 @@ func recordSize(key string) int {
 
 // past reads what is remembered; current is the state that is there, nil if there is none.
 func (s *Store) past(ctx context.Context, ns string, current *api.KVPair) (*past, error) {
+	p := &past{}
+	var err error
+	if p.keys, err = s.recordKeys(ctx, ns); err != nil {
+		return nil, err
+	}
+	for len(p.keys) > 0 && p.newest == nil {
+		newest := p.keys[len(p.keys)-1]
+		if p.newest, _, err = s.kv.Get(newest, (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx)); err != nil {
+			return nil, fmt.Errorf("read the history of %s from Consul: %w", ns, err)
+		}
+		if p.newest != nil && p.newest.Flags == 0 {
+			break
+		}
+		// It has been forgotten, or is followed by another: as a rule, somebody has just been faster.
+		if p.keys, err = s.recordKeys(ctx, ns); err != nil {
+			return nil, err
+		}
+		if len(p.keys) > 0 && p.keys[len(p.keys)-1] != newest {
+			p.newest = nil
+		}
+	}
+	for _, k := range p.keys {
+		p.sizes = append(p.sizes, recordSize(k))
+	}
+	if p.newest == nil {
+		p.recorded = current == nil
+		return p, nil
+	}
+	if newest, err := change(p.newest); err == nil {
+		p.recorded = current == nil && !newest.Exists || current != nil && newest.Version == versionOf(current)
+	}
+	return p, nil
+}
+
+// recordKeys are the keys of all records of a namespace, the oldest first.
+func (s *Store) recordKeys(ctx context.Context, ns string) ([]string, error) {
 	keys, _, err := s.kv.Keys(s.historyPrefix(ns), "", (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("read the history of %s from Consul: %w", ns, err)
 	}
-	p := &past{}
-	for _, k := range keys {
-		if _, ok := recordTime(k); ok {
-			p.keys = append(p.keys, k)
-		}
-	}
-	slices.Sort(p.keys)
-	for _, k := range p.keys {
-		p.sizes = append(p.sizes, recordSize(k))
-	}
-	if len(p.keys) == 0 {
-		p.recorded = current == nil
-		return p, nil
-	}
-	pair, _, err := s.kv.Get(p.keys[len(p.keys)-1], (&api.QueryOptions{RequireConsistent: true}).WithContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("read the history of %s from Consul: %w", ns, err)
-	}
-	if pair == nil { // somebody else changes the table now, and ours will be refused
-		return p, nil
-	}
-	if newest, err := change(pair); err == nil {
-		p.recorded = current == nil && !newest.Exists || current != nil && newest.Version == versionOf(current)
-	}
-	return p, nil
+	keys = slices.DeleteFunc(keys, func(k string) bool {
+		_, ok := recordTime(k)
+		return !ok
+	})
+	slices.Sort(keys)
+	return keys, nil
 }
 
 // change reads a record.
@@ -136,6 +154,9 @@ func (s *Store) records(ns string, p *past, current *api.KVPair, c store.Change)
 		ops = append(ops, &api.TxnOp{KV: op})
 		return op
 	}
+	if current == nil {
+		ops = stillNewest(p.newest)
+	}
 	if !p.recorded {
 		if f, ok := found(current); ok {
 			add(f)
@@ -148,6 +169,22 @@ func (s *Store) records(ns string, p *past, current *api.KVPair, c store.Change)
 		}
 	}
 	return ops, own
+}
+
+// stillNewest lets a namespace be created only if no other has been created, and deleted again, since the newest record was
+// read, as ours would stand before theirs then: that there is no table is so before and after. Whoever creates changes the
+// newest record, which keeps the version that it had.
+func stillNewest(newest *api.KVPair) api.TxnOps {
+	if newest == nil {
+		return nil
+	}
+	c, err := change(newest)
+	if err != nil {
+		return nil
+	}
+	return api.TxnOps{{KV: &api.KVTxnOp{
+		Verb: api.KVCAS, Key: newest.Key, Value: store.MarshalChange(c), Flags: newest.Flags + 1, Index: newest.ModifyIndex,
+	}}}
 }
 
 // History returns ErrMissing for a namespace of which nothing is known.

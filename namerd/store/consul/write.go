@@ -2,6 +2,7 @@ package consul
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,6 +106,19 @@ func (s *Store) write(ctx context.Context, ns, key, action string, d *dtab.Dtab,
 	if err != nil {
 		return s.unremembered(ctx, ns, key, table, err)
 	}
+	if current == nil && !p.recorded {
+		// Somebody has deleted it by hand, unless it has been created since it was read, and perhaps deleted again.
+		if _, err := s.get(ctx, key); !errors.Is(err, store.ErrMissing) {
+			return cmp.Or(err, errStale)
+		}
+		again, err := s.past(ctx, ns, nil)
+		if err != nil {
+			return err
+		}
+		if again.recorded || again.newest.Key != p.newest.Key {
+			return errStale
+		}
+	}
 	records, own := s.records(ns, p, current, c)
 	if size(table)+size(records) > maxRequest {
 		return s.writeLarge(ctx, ns, key, table, records, own, c)
@@ -161,8 +175,9 @@ func (s *Store) commit(ctx context.Context, key string, ops api.TxnOps) error {
 	}
 	var problems []error
 	for _, e := range answer.Errors {
-		own := e.OpIndex >= 0 && e.OpIndex < len(ops) && ops[e.OpIndex].KV.Key == key
-		if own && !refusal(e.What) {
+		known := e.OpIndex >= 0 && e.OpIndex < len(ops)
+		own := known && ops[e.OpIndex].KV.Key == key
+		if (own || known && ops[e.OpIndex].KV.Verb == api.KVCAS) && !refusal(e.What) {
 			return errStale
 		}
 		err := errors.New(e.What)
@@ -232,6 +247,9 @@ func (s *Store) writeLarge(ctx context.Context, ns, key string, table, records a
 		own.Value = store.MarshalChange(c)
 	}
 	for _, op := range records {
+		if op.KV.Verb == api.KVCAS { // the table is there: it is too late to compare
+			continue
+		}
 		if err := s.remember(ctx, op.KV); err != nil {
 			s.logger.Warn("a change is not in the history", "namespace", ns, "error", err)
 			break

@@ -137,8 +137,8 @@ func TestChangesByHand(t *testing.T) {
 	e, err = s.Get(t.Context(), "default")
 	must(t, err)
 	byHand(t, s, "default", "/svc -> /d")
-	until("/svc=>/c +error default.dtab: '=' expected but '-' found at '/svc [-]> /d'")
-	if _, err := s.Get(t.Context(), "default"); err == nil || !strings.Contains(err.Error(), "default.dtab: '=' expected") {
+	until("/svc=>/c +error default.dtab, line 1, column 6: '=' expected but '-' found at '/svc [-]> /d'")
+	if _, err := s.Get(t.Context(), "default"); err == nil || !strings.Contains(err.Error(), "default.dtab, line 1, column 6: '=' expected") {
 		t.Error(err)
 	}
 	if err := s.Update(t.Context(), "default", nil, e.Version); !errors.Is(err, store.ErrVersion) {

@@ -108,12 +108,12 @@ func (s *Store) take(ns string, p *space, text []byte) {
 		p.bad = nil
 		return
 	}
-	table, err := dtab.Parse(string(text))
+	table, err := store.ParseText(ns+suffix, string(text))
 	if err == nil && strings.TrimSpace(string(text)) == "" { // most likely what should have written it has failed
-		err = errors.New("it is empty: a comment says that a table has no entries")
+		err = fmt.Errorf("%s%s: it is empty: a comment says that a table has no entries", ns, suffix)
 	}
 	if err != nil {
-		p.bad = fmt.Errorf("%s%s: %w", ns, suffix, err)
+		p.bad = err
 		return
 	}
 	c := store.NewChange(context.Background(), store.ActionFound, time.Now())
