@@ -14,7 +14,7 @@ func openRemote(c *config.Interpreter, logger hclog.Logger, reg prometheus.Regis
 		Address: c.Address, Namespace: c.Namespace, Local: c.Local, TokenFile: c.TokenFile,
 		CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile,
 		Mode: remote.Mode(c.Mode), PollInterval: c.PollInterval, MaxStreams: c.MaxStreams,
-		Logger: logger, Registerer: reg,
+		Logger: logger, Registry: reg,
 	})
 }
 

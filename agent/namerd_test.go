@@ -20,7 +20,7 @@ import (
 func TestTableShift(t *testing.T) {
 	one, two := startBackend(t, "one"), startBackend(t, "two")
 	tables := store.NewMemory(map[string]dtab.Dtab{"default": mustDtab("/svc/redis => /#/static/one")})
-	server := namerd.NewServer(tables, namerd.Options{Logger: hclog.NewNullLogger(), Registerer: prometheus.NewRegistry()})
+	server := namerd.NewServer(tables, namerd.Options{Logger: hclog.NewNullLogger(), Registry: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	h := httptest.NewServer(server.Handler())

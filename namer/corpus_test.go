@@ -315,7 +315,7 @@ func checkBinding(t *testing.T, c corpusCase, b namer.Binding) {
 		t.Errorf("structure %s, want %s", got, want)
 	}
 	checkLeaves(t, c, b)
-	resolved := namer.Resolve(b.Tree)
+	resolved := resolve(b.Tree)
 	if state := map[namer.Status]string{namer.OK: "bound"}[resolved.Status]; cmp.Or(state, resolved.Status.String()) != e.Resolved.AddrState {
 		t.Errorf("resolved to %s, want %s", resolved.Status, e.Resolved.AddrState)
 	}

@@ -101,7 +101,7 @@ func TestResolve(t *testing.T) {
 			b.Addr = state[b.ID.String()]
 			return b
 		})
-		a := namer.Resolve(tree)
+		a := resolve(tree)
 		if got := fmt.Sprint(a.Status, " ", addrsOf(a)); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.tree, got, c.want)
 		}

@@ -219,7 +219,7 @@ func TestRollbackRepairs(t *testing.T) {
 	}
 	t.Cleanup(func() { s.Close() })
 	registry := prometheus.NewRegistry()
-	address := serve(t, store.WithGauge(s, registry), namerd.Options{Registerer: registry})
+	address := serve(t, store.WithGauge(s, registry), namerd.Options{Registry: registry})
 	if r, body := send(t, address, "POST", "/api/1/dtabs/yeezus", "/a=>/b", "Content-Type: text/plain"); r.StatusCode != 204 {
 		t.Fatal(r.Status, body)
 	}

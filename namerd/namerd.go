@@ -46,10 +46,10 @@ const (
 
 // Options has what a server needs besides its store. All may be left out.
 type Options struct {
-	Logger     hclog.Logger
-	Registerer prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
-	ReadOnly   bool                  // refuse to change anything
-	Tokens     []Token               // with any, every request needs one; /health and /metrics never do
+	Logger   hclog.Logger
+	Registry prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
+	ReadOnly bool                  // refuse to change anything
+	Tokens   []Token               // with any, every request needs one; /health and /metrics never do
 	// Certificates accepts a client's certificate in place of a token, and without tokens wants one. That it is good is
 	// for the handshake to have checked.
 	Certificates bool
@@ -94,8 +94,8 @@ func NewServer(s store.Store, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
-	if o.Registerer == nil {
-		o.Registerer = prometheus.NewRegistry()
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
 	}
 	if o.NamesInterval <= 0 {
 		o.NamesInterval = time.Second
@@ -120,8 +120,8 @@ func NewServer(s store.Store, o Options) *Server {
 	})
 	srv.bindings = share.New(srv.stopping, namer.Binding{}, namer.Binding.Equal, nil)
 	srv.messages = share.New(srv.stopping, message{}, message.equal, nil)
-	srv.metrics = newMetrics(o.Registerer, srv.countNamespaces)
-	if g, ok := o.Registerer.(prometheus.Gatherer); ok {
+	srv.metrics = newMetrics(o.Registry, srv.countNamespaces)
+	if g, ok := o.Registry.(prometheus.Gatherer); ok {
 		srv.scrape = promhttp.HandlerFor(g, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	}
 	return srv

@@ -60,7 +60,7 @@ func runServer() {
 	}()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector())
-	if err := namerd.NewServer(tables, namerd.Options{Names: naming, Registerer: registry}).Run(ctx, l); err != nil {
+	if err := namerd.NewServer(tables, namerd.Options{Names: naming, Registry: registry}).Run(ctx, l); err != nil {
 		panic(err)
 	}
 }

@@ -82,7 +82,7 @@ func (c *namerdCommand) Run(args []string) int {
 		return c.fail(fmt.Errorf("http: %w", err))
 	}
 	server := namerd.NewServer(tables, namerd.Options{
-		Logger: logger, Registerer: registry, ReadOnly: cfg.HTTP.ReadOnly, Names: naming,
+		Logger: logger, Registry: registry, ReadOnly: cfg.HTTP.ReadOnly, Names: naming,
 		Tokens: tokens(cfg.HTTP), Certificates: cfg.HTTP.TLS != nil && cfg.HTTP.TLS.Optional,
 	})
 	runMesh, err := openMesh(cfg.Mesh, naming, logger, registry)

@@ -41,7 +41,7 @@ func openMesh(cfg *config.Mesh, naming *names.Names, logger hclog.Logger, regist
 	if err != nil {
 		return nil, fmt.Errorf("mesh: %w", err)
 	}
-	server := mesh.New(mesh.Options{Names: naming, Logger: logger, Registerer: registry, TLS: secured})
+	server := mesh.New(mesh.Options{Names: naming, Logger: logger, Registry: registry, TLS: secured})
 	return func(ctx context.Context) error { return server.Run(ctx, listener) }, nil
 }
 

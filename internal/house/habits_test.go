@@ -66,8 +66,20 @@ func checkSyntax(t *testing.T, p listed, path string, src []byte) {
 	})
 }
 
-// A metric has one meaning, or sums over a fleet add up what does not belong together.
-func TestMetricsHaveNamesOfTheirOwn(t *testing.T) {
+// A metric has one meaning, or sums over a fleet add up what does not belong together; and the documentation has it.
+func TestMetrics(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var docs strings.Builder
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs.Write(text)
+	}
 	seen := map[string]token.Position{}
 	for _, p := range packages(t) {
 		for _, name := range p.GoFiles {
@@ -86,6 +98,9 @@ func TestMetricsHaveNamesOfTheirOwn(t *testing.T) {
 					t.Errorf("%s: %s is also the metric at %s", at, metric, first)
 				}
 				seen[metric] = at
+				if !strings.Contains(docs.String(), "`"+metric) {
+					t.Errorf("%s: %s stands nowhere in docs/", at, metric)
+				}
 				return true
 			})
 		}

@@ -57,10 +57,10 @@ func defaultLimits() limits {
 
 // Options has what a server needs. Names is required, the rest may be left out.
 type Options struct {
-	Names      *names.Names
-	Logger     hclog.Logger
-	Registerer prometheus.Registerer
-	TLS        *tls.Config // nil: HTTP/2 without TLS, by prior knowledge
+	Names    *names.Names
+	Logger   hclog.Logger
+	Registry prometheus.Registerer
+	TLS      *tls.Config // nil: HTTP/2 without TLS, by prior knowledge
 }
 
 // Server is the gRPC server. Its methods may be called from any goroutine.
@@ -82,10 +82,10 @@ func newServer(o Options, limits limits) *Server {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
-	if o.Registerer == nil {
-		o.Registerer = prometheus.NewRegistry()
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
 	}
-	s := &Server{names: o.Names, logger: o.Logger, metrics: newMetrics(o.Registerer), limits: limits}
+	s := &Server{names: o.Names, logger: o.Logger, metrics: newMetrics(o.Registry), limits: limits}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(s.unary),

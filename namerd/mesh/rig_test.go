@@ -51,7 +51,7 @@ func newRigOn(t *testing.T, s store.Store, limits limits) *rig {
 	r.names = names.New(s, namer.Options{
 		Mounts: []namer.Mount{{Prefix: dtab.MustParsePath("/#/m"), Namer: r.namer}}, Linger: -1,
 	}, nil)
-	r.server = newServer(Options{Names: r.names, Registerer: r.registry}, limits)
+	r.server = newServer(Options{Names: r.names, Registry: r.registry}, limits)
 	r.run(t)
 	return r
 }

@@ -51,8 +51,8 @@ type Options struct {
 	// For https: CA certificates (PEM) in place of the system's, and a certificate with its key to show.
 	CAFile, CertFile, KeyFile string
 
-	Logger     hclog.Logger
-	Registerer prometheus.Registerer
+	Logger   hclog.Logger
+	Registry prometheus.Registerer
 }
 
 // Limits and times.

@@ -52,7 +52,7 @@ func newServer(o Options) (*server, error) {
 	}
 	return &server{
 		peer: peer, base: peer.Base, namespace: o.Namespace, maxStreams: int64(o.MaxStreams), logger: o.Logger,
-		metrics: newMetrics(o.Registerer), polls: make(chan struct{}, maxPolls),
+		metrics: newMetrics(o.Registry), polls: make(chan struct{}, maxPolls),
 	}, nil
 }
 
