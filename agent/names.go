@@ -284,20 +284,24 @@ func (n *names) evict() {
 	}
 }
 
-// evictOldest makes room for one name and reports whether it could. One that stands for nothing goes first: a scan is not
-// to push out the names that are good for something, which might not be found again while their catalog is in trouble.
+// evictOldest makes room for one name and reports whether it could. One that stands for nothing goes first, and one that
+// stands for something only where most of them do: a scan is not to push out the names that are good for something,
+// which might not be found again while their catalog is in trouble.
 func (n *names) evictOldest() bool {
-	oldest, key, empty := (*destination)(nil), "", false
+	oldest, key, empty, good := (*destination)(nil), "", false, 0
 	for k, d := range n.byName {
-		if !d.fromWire || d.uses > 0 {
+		if !d.fromWire {
 			continue
 		}
 		none := len(d.binding.Value().Clusters) == 0
-		if oldest == nil || none && !empty || none == empty && d.lastUsed.Before(oldest.lastUsed) {
+		if !none {
+			good++
+		}
+		if d.uses == 0 && (oldest == nil || none && !empty || none == empty && d.lastUsed.Before(oldest.lastUsed)) {
 			oldest, key, empty = d, k, none
 		}
 	}
-	if oldest == nil {
+	if oldest == nil || !empty && good*2 <= n.wire {
 		return false
 	}
 	n.forget(key, oldest)

@@ -169,3 +169,53 @@ func TestNamesFromOutside(t *testing.T) {
 		n.release(held)
 	})
 }
+
+// TestScanKeepsGoodNames: names that are in use and stand for nothing, or for nothing yet, do not push out an idle one that
+// stands for something, as long as few do; where most do, the one that has been idle for the longest time goes.
+func TestScanKeepsGoodNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := newMetrics(prometheus.NewRegistry(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := newNames(m, hclog.NewNullLogger())
+		defer n.close()
+		b := &guestBinder{guests: map[string]bool{}}
+		n.use(b, nil, 4)
+		acquire := func(name string) (*destination, error) {
+			d, err := n.acquire(dtab.MustParsePath(name), "/svc/*")
+			synctest.Wait()
+			return d, err
+		}
+		good, err := acquire("/svc/known")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.release(good)
+		var held []*destination
+		for _, name := range []string{"/svc/1", "/svc/2", "/svc/3", "/svc/4", "/svc/5"} {
+			if d, err := acquire(name); err == nil {
+				held = append(held, d)
+			} else if !errors.Is(err, errTooManyNames) {
+				t.Fatal(err)
+			}
+		}
+		if len(held) != 3 || n.find(good.name) != good {
+			t.Errorf("%d names that stand for nothing, the good one is there: %v", len(held), n.find(good.name) == good)
+		}
+		for _, d := range held {
+			n.release(d)
+		}
+		for _, name := range []string{"/svc/known/1", "/svc/known/2", "/svc/known/3", "/svc/known/4"} {
+			time.Sleep(time.Millisecond)
+			d, err := acquire(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.release(d)
+		}
+		if n.find(good.name) != nil || n.wire != 4 {
+			t.Errorf("%d names, the oldest is there: %v", n.wire, n.find(good.name) != nil)
+		}
+	})
+}

@@ -169,6 +169,7 @@ func (s *File) write(content any) error {
 	// Under another name first: whoever reads finds the old or the new one, whole.
 	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".*") // mode 0600
 	if err != nil {
+		s.written = nil
 		return err
 	}
 	_, err = f.Write(file)
@@ -176,6 +177,7 @@ func (s *File) write(content any) error {
 		err = os.Rename(f.Name(), s.path)
 	}
 	if err != nil {
+		s.written = nil // to be tried again
 		os.Remove(f.Name())
 	}
 	return err

@@ -14,10 +14,12 @@ package consul
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"argosy/dtab"
 	"argosy/internal/blockq"
@@ -42,6 +44,22 @@ type Namer struct {
 	metrics *metrics
 	query   blockq.Options
 	sets    sets
+	loud    *rate.Limiter // of what the log says about single services
+}
+
+// When Consul is in trouble it is for thousands of services at once, and names may come from anybody: so many lines of the
+// log say so, and the rest says it to those who debug. Metrics have them all.
+const (
+	loudAtOnce = 10
+	loudEvery  = 5 * time.Second
+)
+
+// level is the level of a line that every service may cause.
+func (n *Namer) level(wanted hclog.Level) hclog.Level {
+	if n.loud.Allow() {
+		return wanted
+	}
+	return hclog.Debug
 }
 
 // New makes the namer. Several may share a registry; reg may be nil.
@@ -49,7 +67,8 @@ func New(client *api.Client, o Options, logger hclog.Logger, reg prometheus.Regi
 	if o.Seats == nil {
 		o.Seats = NewSeats(client, nil)
 	}
-	n := &Namer{client: client, options: o, logger: logger, metrics: newMetrics(reg)}
+	n := &Namer{client: client, options: o, logger: logger, metrics: newMetrics(reg),
+		loud: rate.NewLimiter(rate.Every(loudEvery), loudAtOnce)}
 	n.sets.start = n.open
 	return n
 }

@@ -92,13 +92,13 @@ func (w *follower) take(a answer) (changed bool) {
 func (w *follower) answer(a answer) {
 	if !w.failing.IsZero() {
 		w.failing, w.reason, w.doubted = time.Time{}, nil, true
-		w.logger.Info("consul answers again")
+		w.logger.Log(w.namer.level(hclog.Info), "consul answers again")
 	}
 	if len(a.entries) > 0 {
 		w.newest = changedAt(a.entries)
 	} else if a.index < w.newest { // of a service that is gone it tells when the last instance went
 		w.newest, w.doubted = 0, true
-		w.logger.Warn("consul has lost its data, or was restored from an older time")
+		w.logger.Log(w.namer.level(hclog.Warn), "consul has lost its data, or was restored from an older time")
 	}
 	w.aged = a.cached
 	now := w.namer.instances(w.request, a.entries, w.logger)
@@ -184,7 +184,7 @@ func (w *follower) trouble(err error) {
 	if !w.heard {
 		w.recall("consul cannot be asked")
 	}
-	w.logger.Warn("consul cannot be asked: what is known stays in use", "known", len(w.fresh)+len(w.kept), "error", err)
+	w.logger.Log(w.namer.level(hclog.Warn), "consul cannot be asked: what is known stays in use", "known", len(w.fresh)+len(w.kept), "error", err)
 }
 
 // recall takes up what was known before a restart.
@@ -196,7 +196,7 @@ func (w *follower) recall(why string) {
 	}
 	w.fresh, w.doubted = instancesOf(was), true
 	w.metrics.recalled(at)
-	w.logger.Warn("using the snapshot: "+why, "instances", len(w.fresh), "age", time.Since(at).Round(time.Second))
+	w.logger.Log(w.namer.level(hclog.Warn), "using the snapshot: "+why, "instances", len(w.fresh), "age", time.Since(at).Round(time.Second))
 }
 
 // tick does what is due.
