@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/cli"
@@ -196,6 +198,12 @@ func withHint(err error) error {
 		return fmt.Errorf("%w; argosy dtab history shows those that are remembered", err)
 	case errors.Is(err, store.ErrMissing):
 		return fmt.Errorf("%w; argosy dtab list shows what there is", err)
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return fmt.Errorf("%w; -ca-file names the authority that has signed it", err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w; -addr or ARGOSY_NAMERD_ADDR says where it is", err)
+	case errors.Is(err, client.ErrUnauthorized):
+		return fmt.Errorf("%w; -token-file, or -cert-file and -key-file", err)
 	}
 	return err
 }

@@ -138,7 +138,7 @@ func TestDtabMistakes(t *testing.T) {
 		{args: "dtab|update|a|-force|-version|x|-dtab|", code: 2, errs: "argosy: dtab update: -force and -version exclude each other\n" + hintLine},
 		{args: "dtab|list|-addr|127.0.0.1:4180", code: 2,
 			errs: "argosy: dtab list: address of namerd \"127.0.0.1:4180\" is no URL: give one such as http://127.0.0.1:4180\n" + hintLine},
-		{args: "dtab|list", code: 1, errs: "argosy: list namespaces: namerd at NAMERD cannot be reached: dial: connect: connection refused\n"},
+		{args: "dtab|list", code: 1, errs: "argosy: list namespaces: namerd at NAMERD cannot be reached: dial: connect: connection refused; -addr or ARGOSY_NAMERD_ADDR says where it is\n"},
 	} {
 		s.check(t)
 	}

@@ -80,8 +80,8 @@ store "files" { dir = "`+tables+`" }
 		t.Setenv("ARGOSY_NAMERD_"+v, "")
 	}
 	t.Setenv("ARGOSY_NAMERD_ADDR", "https://127.0.0.1:"+port)
-	const unknown = "argosy: list namespaces: namerd at NAMERD cannot be reached: x509: certificate signed by unknown authority\n"
-	const unauthorized = "argosy: list namespaces: namerd at NAMERD answers 401 Unauthorized: this namerd wants a token or a certificate that it knows\n"
+	const unknown = "argosy: list namespaces: namerd at NAMERD cannot be reached: x509: certificate signed by unknown authority; -ca-file names the authority that has signed it\n"
+	const unauthorized = "argosy: list namespaces: namerd at NAMERD answers 401 Unauthorized: this namerd wants a token or a certificate that it knows; -token-file, or -cert-file and -key-file\n"
 	const mayRead = "argosy: create default: store is read-only: token \"ci\" may only read\n"
 	step{args: "dtab|list", code: 1, errs: unknown}.check(t)
 	step{args: "dtab|list|-ca-file|" + server.CA, code: 1, errs: unauthorized}.check(t)

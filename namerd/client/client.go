@@ -28,6 +28,9 @@ const (
 // ErrTrouble: namerd has failed itself. It cannot read its store, or what is there is no table.
 var ErrTrouble = errors.New("500 Internal Server Error")
 
+// ErrUnauthorized: namerd does not know who is asking.
+var ErrUnauthorized = errors.New("401 Unauthorized")
+
 // Options may be left out.
 type Options struct {
 	Logger    hclog.Logger
@@ -120,8 +123,11 @@ func (c *Client) refused(what string, r *http.Response, body []byte) error {
 		}
 	}
 	status := errors.New(r.Status)
-	if r.StatusCode == http.StatusInternalServerError {
+	switch r.StatusCode {
+	case http.StatusInternalServerError:
 		status = ErrTrouble
+	case http.StatusUnauthorized:
+		status = ErrUnauthorized
 	}
 	if text == "" {
 		return fmt.Errorf("%s: namerd at %s answers %w", what, c.base, status)
