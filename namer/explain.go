@@ -172,6 +172,8 @@ func (s *Step) markAlt(outcomes []outcome, taken int) {
 			s.Steps[i].Taken = true
 		case taken >= 0 && i > taken && outcomes[taken].status == OK && outcomes[taken].tree.Kind == dtab.Fail:
 			s.Steps[i].Why = "not looked at: the ! before it ends the alternatives"
+		case taken >= 0 && i > taken && outcomes[taken].status == Failed:
+			s.Steps[i].Why = "not looked at: what comes before it has failed"
 		case taken >= 0 && i > taken && outcomes[taken].status != OK:
 			s.Steps[i].Why = "not looked at: what comes before it is not known"
 		case taken >= 0 && i > taken && !(o.status == OK && (o.tree.Kind == dtab.Neg || isDry(o.tree))):

@@ -42,7 +42,7 @@ type Step struct {
 	Weight float64 // as the branch of a Union
 
 	Bound *Bound    // of a Leaf
-	Err   error     // of an Exception, and what is waited for where that is known
+	Err   error     // of an Exception, of a Neg that is so for trouble, and what is waited for where that is known
 	Since time.Time // of what a namer has answered: since when it is so; else zero
 
 	Taken bool    // connections go here, or would if there were endpoints
