@@ -99,8 +99,8 @@ func (s *Store) get(ctx context.Context, key string) (*api.KVPair, error) {
 }
 
 var (
-	errNotConsul = errors.New("what answered is not Consul, or not in its right mind: ")
-	errLost      = errors.New("Consul has lost the table: its data is older than the table is")
+	errNotConsul = errors.New("what answered is not Consul, or not in its right mind")
+	errLost      = errors.New("the table is lost: the data in Consul is older than the table is")
 )
 
 // read asks for one key. A key that does not exist gives nil, where it is Consul that says so: a page of something
@@ -111,9 +111,9 @@ func (s *Store) read(key string, q *api.QueryOptions) (*api.KVPair, *api.QueryMe
 	case err != nil:
 		return nil, nil, err
 	case pair == nil && meta.LastIndex == 0:
-		return nil, nil, fmt.Errorf("%wthe key is missing, and the answer has no index", errNotConsul)
+		return nil, nil, fmt.Errorf("%w: the key is missing, and the answer has no index", errNotConsul)
 	case pair != nil && pair.Key != key:
-		return nil, nil, fmt.Errorf("%wasked for %q, it gave %q", errNotConsul, key, pair.Key)
+		return nil, nil, fmt.Errorf("%w: asked for %q, it gave %q", errNotConsul, key, pair.Key)
 	}
 	return pair, meta, nil
 }
