@@ -112,6 +112,16 @@ next:
 	return sum, nil
 }
 
+// gauge is metric for what is there for certain.
+func (a *agent) gauge(t *testing.T, name string) float64 {
+	t.Helper()
+	v, err := a.metric(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // signal sends a signal to the agent alone.
 func (a *agent) signal(t *testing.T, sig syscall.Signal) {
 	t.Helper()

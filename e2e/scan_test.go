@@ -74,14 +74,7 @@ listener "edge" {
 	}
 	known := hello("good.example")
 	within(t, "good answers", func(context.Context) error { return try(known, patience) })
-	gauge := func(name string) float64 {
-		v, err := a.metric(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	goroutines, memory, said := gauge("go_goroutines"), gauge("process_resident_memory_bytes"), lines(a)
+	goroutines, memory, said := a.gauge(t, "go_goroutines"), a.gauge(t, "process_resident_memory_bytes"), lines(a)
 
 	template := hello("n0000000.example")
 	for phase, names := range map[string]int{"well": 6000, "down": 2000} { // in any order
@@ -120,11 +113,11 @@ listener "edge" {
 				t.Errorf("%s: the good name: %v", phase, err)
 			}
 			slowest = max(slowest, time.Since(began))
-			peak = max(peak, gauge("process_resident_memory_bytes"))
+			peak = max(peak, a.gauge(t, "process_resident_memory_bytes"))
 		}
 		took := time.Since(started)
 		t.Logf("consul is %s: %d names in %s, %d requests to Consul, %.0f MB at most, %d goroutines, %d lines, good took %s at most", phase, names, took.Round(time.Millisecond),
-			m.Requests.Load()-asked, peak/1e6, int(gauge("go_goroutines")), lines(a)-said, slowest.Round(time.Millisecond))
+			m.Requests.Load()-asked, peak/1e6, int(a.gauge(t, "go_goroutines")), lines(a)-said, slowest.Round(time.Millisecond))
 		if peak > 400e6 {
 			t.Errorf("%.0f MB of memory", peak/1e6)
 		}

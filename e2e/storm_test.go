@@ -35,14 +35,7 @@ func TestStorm(t *testing.T) {
 	a := startAgent(t, s, "agent", redisHCL(s, listen))
 	within(t, "web answers", func(ctx context.Context) error { return connectOnce(ctx, listen) })
 	load := startSteady(t, func(name string) bool { return strings.HasPrefix(name, "web") }, listen, listen)
-	gauge := func(name string) float64 {
-		v, err := a.metric(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	goroutines, memory, said := gauge("go_goroutines"), gauge("process_resident_memory_bytes"), lines(a)
+	goroutines, memory, said := a.gauge(t, "go_goroutines"), a.gauge(t, "process_resident_memory_bytes"), lines(a)
 
 	var large strings.Builder
 	for i := range 10_000 {
@@ -78,7 +71,7 @@ func TestStorm(t *testing.T) {
 	}
 	<-done
 	load.check(t)
-	t.Logf("%d flaps, %d tables: %d lines in the log, %.0f MB", flapping, writing, lines(a)-said, gauge("process_resident_memory_bytes")/1e6)
+	t.Logf("%d flaps, %d tables: %d lines in the log, %.0f MB", flapping, writing, lines(a)-said, a.gauge(t, "process_resident_memory_bytes")/1e6)
 	if n := lines(a) - said; n > 200 {
 		t.Errorf("%d lines in the log:\n%s", n, a.Output()[max(0, len(a.Output())-3000):])
 	}
@@ -119,8 +112,8 @@ func TestStorm(t *testing.T) {
 	load.wg.Wait()
 	pause(t, 2*time.Second)
 	t.Logf("%d connections, the slowest %s; goroutines %v, then %v; memory %.0f MB, then %.0f MB", load.made.Load(), load.slowest,
-		goroutines, gauge("go_goroutines"), memory/1e6, gauge("process_resident_memory_bytes")/1e6)
-	if g := gauge("go_goroutines"); g > goroutines+10 {
+		goroutines, a.gauge(t, "go_goroutines"), memory/1e6, a.gauge(t, "process_resident_memory_bytes")/1e6)
+	if g := a.gauge(t, "go_goroutines"); g > goroutines+10 {
 		t.Errorf("%v goroutines, where there were %v", g, goroutines)
 	}
 	if stray.Accepted.Load() > 0 {

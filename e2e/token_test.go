@@ -1,0 +1,53 @@
+//go:build servers
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"argosy/e2e/stack"
+)
+
+// TestTokenReplaced takes the agent's token from it, and gives it another one some time later: what is known stays in use
+// meanwhile, and then all is followed again, without a restart.
+func TestTokenReplaced(t *testing.T) {
+	t.Parallel()
+	const root = "5a1f7bd0-0000-4000-8000-000000000000"
+	// Requests without a token, those of the test, may do everything.
+	s := stack.New(t, stack.Options{Consul: true, ConsulHCL: fmt.Sprintf(`
+acl {
+  enabled        = true
+  default_policy = "deny"
+  tokens {
+    initial_management = %[1]q
+    default            = %[1]q
+  }
+}
+`, root)})
+	file := s.Path("token")
+	give := func(secret string) {
+		within(t, "a token", func(ctx context.Context) error {
+			return s.Consul.Put(ctx, "/v1/acl/token", map[string]any{
+				"SecretID": secret, "AccessorID": secret, "Policies": []map[string]string{{"Name": "global-management"}},
+			})
+		})
+		writeFile(t, file+".new", secret)
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const first, second = "5a1f7bd0-0000-4000-8000-000000000001", "5a1f7bd0-0000-4000-8000-000000000002"
+	give(first)
+	m := startMischief(t, s.Consul.URL())
+	n := startNight(t, s, m, fmt.Sprintf("consul {\n  address    = %q\n  token_file = %q\n}\ndtab {\n  consul {}\n}\nnamer \"io.l5d.consul\" {}\n", m.Addr, file))
+	n.try(t, s, "without a token", func() {
+		if _, err := s.Run(t.Context(), "consul", "acl", "token", "delete", "-accessor-id", first); err != nil {
+			t.Error(err)
+		}
+		pause(t, 3*time.Second)
+	}, func() { give(second) })
+}
