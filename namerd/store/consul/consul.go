@@ -160,7 +160,11 @@ func (s *Store) Observe(ctx context.Context, ns string, publish func(store.Obser
 		publish(o)
 	}
 	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) (*api.KVPair, *api.QueryMeta, error) {
-		return s.read(key, q)
+		pair, meta, err := s.read(key, q)
+		if err == nil && pair == nil && last.Exists {
+			err = s.confirm(q.Context(), key)
+		}
+		return pair, meta, err
 	}, func(pair *api.KVPair, meta *api.QueryMeta, err error) {
 		o := store.Observation{Known: true}
 		switch {
@@ -181,6 +185,16 @@ func (s *Store) Observe(ctx context.Context, ns string, publish func(store.Obser
 		}
 		say(o)
 	})
+}
+
+// confirm makes sure that a key is gone which was there. Consul answers 404 where there is none; an empty list, which the
+// client does not tell from that, is somebody else's. The list of keys has a form that does.
+func (s *Store) confirm(ctx context.Context, key string) error {
+	keys, _, err := s.kv.Keys(key, "", (&api.QueryOptions{}).WithContext(ctx))
+	if err == nil && keys != nil && len(keys) == 0 {
+		return fmt.Errorf("%wan empty list for a key that is missing", errNotConsul)
+	}
+	return nil
 }
 
 // describe leaves the URL out of an error: it has the index in it, and an error that differs from attempt to attempt

@@ -23,6 +23,7 @@ func TestObserveThroughGarbage(t *testing.T) {
 	}{
 		"not found, by something else": {status: 404, body: "<html>no such page</html>"},
 		"an empty list":                {status: 200, body: "[]"},
+		"an empty list with an index":  {status: 200, index: "9", body: "[]"},
 		"null":                         {status: 200, body: "null"},
 		"another key":                  {status: 200, index: "9", body: `[{"Key": "x", "ModifyIndex": 8, "Value": ""}]`},
 		"no key at all":                {status: 200, index: "9", body: `[{}]`},
