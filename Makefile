@@ -41,9 +41,10 @@ help:
 	  'make generate     what is generated from the sources, such as the configuration reference' \
 	  'make clean        remove what was built here; built servers stay in the user'"'"'s cache folder'
 
-# Static: the binary is to run on any Linux, and in an empty container.
+# Static: the binary is to run on any Linux, and in an empty container. Without symbols for debuggers it is a third smaller;
+# panics name functions and lines all the same.
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.commit=$(COMMIT)' -o $(BIN) ./cmd/argosy
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.commit=$(COMMIT)' -o $(BIN) ./cmd/argosy
 
 demo: build
 	@$(BIN) demo $(ARGS)
