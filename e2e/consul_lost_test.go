@@ -70,7 +70,7 @@ func TestConsulPausedAndLost(t *testing.T) {
 		}
 		return err
 	})
-	t.Logf("after the loss the new table took %s; %d connections, the slowest %s", took, load.made.Load(), load.slowest)
+	t.Logf("after the loss the new table took %s; %d connections, the slowest %s", took, load.made.Load(), load.longest())
 	load.check(t)
 	s.Consul.Kill()
 	pause(t, 3*time.Second)

@@ -111,7 +111,7 @@ func TestStorm(t *testing.T) {
 	load.stop()
 	load.wg.Wait()
 	pause(t, 2*time.Second)
-	t.Logf("%d connections, the slowest %s; goroutines %v, then %v; memory %.0f MB, then %.0f MB", load.made.Load(), load.slowest,
+	t.Logf("%d connections, the slowest %s; goroutines %v, then %v; memory %.0f MB, then %.0f MB", load.made.Load(), load.longest(),
 		goroutines, a.gauge(t, "go_goroutines"), memory/1e6, a.gauge(t, "process_resident_memory_bytes")/1e6)
 	if g := a.gauge(t, "go_goroutines"); g > goroutines+10 {
 		t.Errorf("%v goroutines, where there were %v", g, goroutines)

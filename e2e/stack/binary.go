@@ -12,6 +12,9 @@ import (
 	"argosy/e2e/stack/servers"
 )
 
+// Raced reports whether programs are built with the race detector, under which they take several times the memory.
+func Raced() bool { return os.Getenv("ARGOSY_RACE") == "1" }
+
 // Build builds a command of the repository, such as ./cmd/argosy, into the repository's .cache folder and returns its
 // absolute path. Go's own cache makes it quick when nothing has changed. It is built as `make build` does, or, with
 // $ARGOSY_RACE=1, with the race detector, which needs cgo.
@@ -22,7 +25,7 @@ func Build(ctx context.Context, pkg string) (string, error) {
 	}
 	dir := filepath.Join(root, ".cache", "bin")
 	args, env := []string{"build", "-trimpath"}, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
-	if os.Getenv("ARGOSY_RACE") == "1" {
+	if Raced() {
 		dir += "-race"
 		args, env = append(args, "-race"), append(env, "CGO_ENABLED=1")
 	}
