@@ -39,7 +39,7 @@ type Agent struct {
 	deps     Deps
 	logger   hclog.Logger
 	metrics  *metrics
-	relay    *relay.Goroutines
+	relay    relay.Relay
 	names    *names
 	census   *census
 	failures *warnings

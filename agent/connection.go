@@ -44,7 +44,7 @@ type connection struct {
 	endpoint string
 	attempts int
 	stopped  outcome.Outcome
-	cut      func(outcome.Outcome)
+	link     relay.Link
 }
 
 // accept takes a connection over from a socket. It does not block.
@@ -142,13 +142,13 @@ func (c *connection) join(in *listen.Inbound, server net.Conn) {
 	pair := relay.Pair{
 		Client: in.Conn, Server: server, Early: in.Early, Idle: c.listener.config.IdleTimeout, Meter: &c.meter,
 	}
-	cut := c.agent.relay.Join(pair, func(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) })
+	link := c.agent.relay.Join(pair, func(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) })
 	c.mu.Lock()
-	c.phase, c.cut = "open", cut
+	c.phase, c.link = "open", link
 	stopped := c.stopped
 	c.mu.Unlock()
 	if stopped != "" {
-		cut(stopped)
+		link.Cut(stopped)
 	}
 }
 
@@ -158,10 +158,10 @@ func (c *connection) stop(o outcome.Outcome) {
 	if c.stopped == "" {
 		c.stopped = o
 	}
-	cut := c.cut
+	link := c.link
 	c.mu.Unlock()
-	if cut != nil {
-		cut(o)
+	if link != nil {
+		link.Cut(o)
 	} else {
 		c.cancel(outcome.Wrap(o, errStopped))
 	}

@@ -21,6 +21,7 @@ const (
 	Denied         Outcome = "denied"          // refused by authorisation, on either side
 	Reset          Outcome = "reset"           // one side broke the connection off
 	Idle           Outcome = "idle"            // no bytes for the idle timeout
+	HalfClose      Outcome = "half_close"      // one side had ended, and the other was silent for too long
 	Lifetime       Outcome = "lifetime"        // open for the longest time allowed
 	Drained        Outcome = "drained"         // cut because the agent was leaving or the route was taken away
 	Limit          Outcome = "limit"           // refused because the listener was full
@@ -28,13 +29,13 @@ const (
 
 // All returns every outcome, in a fixed order.
 func All() []Outcome {
-	return []Outcome{OK, NoRoute, Empty, PendingTimeout, Dial, TLS, Denied, Reset, Idle, Lifetime, Drained, Limit}
+	return []Outcome{OK, NoRoute, Empty, PendingTimeout, Dial, TLS, Denied, Reset, Idle, HalfClose, Lifetime, Drained, Limit}
 }
 
 // Failed reports whether the outcome is one that an operator should hear of.
 func (o Outcome) Failed() bool {
 	switch o {
-	case OK, Idle, Lifetime, Reset, Drained:
+	case OK, Idle, HalfClose, Lifetime, Reset, Drained:
 		return false
 	}
 	return true

@@ -27,20 +27,17 @@ func New() *Goroutines {
 // Wait returns when every pair has ended. It must not be called while Join may still be.
 func (g *Goroutines) Wait() { g.running.Wait() }
 
-// Join moves bytes until both directions have ended, closes both connections, and then calls done once, from any
-// goroutine. It returns at once; cut ends the pair early with the given outcome, may be called at any time, and does
-// nothing after the first time or the pair's end.
-func (g *Goroutines) Join(p Pair, done func(Result)) (cut func(outcome.Outcome)) {
-	j := &joined{relay: g, pair: p, done: done}
+// Join is that of Relay.
+func (g *Goroutines) Join(p Pair, done func(Result)) Link {
+	j := &joined{relay: g, pair: p, done: done, began: time.Now()}
 	j.left.Store(2)
 	if p.Idle > 0 {
-		j.began = time.Now()
 		j.idle = newIdleTimer(j)
 	}
 	g.running.Add(2)
 	go j.clientToServer()
 	go j.serverToClient()
-	return j.cut
+	return j
 }
 
 // joined is a pair while its bytes move.
@@ -53,7 +50,7 @@ type joined struct {
 	over atomic.Bool  // the deadlines of both connections are in the past and stay there
 
 	began  time.Time
-	active atomic.Int64 // nanoseconds from began to the last move, kept when there is an idle timeout
+	active atomic.Int64 // nanoseconds from began to the last move, 
 	busy   atomic.Int32 // directions that hold bytes the other side has not taken
 	idle   *idleTimer
 
@@ -84,9 +81,7 @@ func (j *joined) moved(from Side, n int64) {
 		return
 	}
 	j.pair.Meter.add(from, n)
-	if j.idle != nil {
-		j.active.Store(int64(time.Since(j.began)))
-	}
+	j.active.Store(int64(time.Since(j.began)))
 }
 
 // closed notes an orderly end of input on side.
@@ -112,8 +107,11 @@ func (j *joined) breaks(side Side, o outcome.Outcome, err error) {
 	}
 }
 
-// cut decides the result unless something else has, and ends both directions.
-func (j *joined) cut(o outcome.Outcome) {
+// Quiet is that of Link.
+func (j *joined) Quiet() time.Duration { return time.Since(j.began) - time.Duration(j.active.Load()) }
+
+// Cut decides the result unless something else has, and ends both directions.
+func (j *joined) Cut(o outcome.Outcome) {
 	j.mu.Lock()
 	if !j.ended {
 		j.ended = true

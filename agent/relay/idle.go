@@ -44,7 +44,7 @@ func (t *idleTimer) fire() {
 			return
 		}
 	}
-	j.cut(outcome.Idle)
+	j.Cut(outcome.Idle)
 }
 
 // stop returns when the timer will not fire any more and is not firing.

@@ -1,9 +1,9 @@
 // Package relay moves the bytes between two connections.
 //
 //	r := relay.New()
-//	cut := r.Join(relay.Pair{Client: c, Server: s, Meter: &m}, func(res relay.Result) { log(res.Outcome) })
+//	link := r.Join(relay.Pair{Client: c, Server: s, Meter: &m}, func(res relay.Result) { log(res.Outcome) })
 //	...
-//	cut(outcome.Drained) // or wait for one of the two to close
+//	link.Cut(outcome.Drained) // or wait for one of the two to close
 //	r.Wait()
 //
 // The two directions are independent: the end of input on one side (a FIN, or close_notify under TLS) becomes the end of
@@ -22,6 +22,23 @@ import (
 	"argosy/agent/outcome"
 )
 
+// Relay moves bytes. Its methods may be called from any goroutine.
+type Relay interface {
+	// Join moves bytes until both directions have ended, closes both connections, and then calls done once, from any
+	// goroutine; done must not block. Join returns at once.
+	Join(p Pair, done func(Result)) Link
+	// Wait returns when every pair has ended. It must not be called while Join may still be.
+	Wait()
+}
+
+// Link is a pair that has been joined. Its methods may be called from any goroutine, also after the pair's end.
+type Link interface {
+	// Cut ends the pair early with an outcome. It does nothing after the first time or the pair's end.
+	Cut(o outcome.Outcome)
+	// Quiet is for how long nothing has moved in either direction, to a second or so.
+	Quiet() time.Duration
+}
+
 // Pair is two open connections that are to be joined. The relay owns them from Join on and closes both.
 type Pair struct {
 	// Client and Server are *net.TCPConn, *net.UnixConn, *tls.Conn after its handshake, or anything else that may
@@ -31,8 +48,15 @@ type Pair struct {
 	// Early was read from the client before and is what the server gets first.
 	Early []byte
 
-	// Idle ends the pair when nothing has moved in either direction for so long; 0 means never.
+	// Idle ends the pair, with outcome idle, when nothing has moved in either direction for so long; 0 means never.
 	Idle time.Duration
+	// HalfClose ends the pair, with outcome half_close, when one side has ended its output and the other has neither
+	// sent nor taken anything for so long since; 0 means never.
+	HalfClose time.Duration
+	// Lifetime ends the pair, with outcome lifetime, so long after Join; 0 means never.
+	Lifetime time.Duration
+	// FirstByte ends the pair, with outcome idle, when the client has sent nothing for so long after Join; 0 means never.
+	FirstByte time.Duration
 
 	// Meter counts, live; may be nil.
 	Meter *Meter
@@ -80,4 +104,6 @@ type Result struct {
 	First Side
 	// Err is what broke, for Reset, Denied and TLS.
 	Err error
+	// Answered is how long after Join the server's first byte came; 0 if none did.
+	Answered time.Duration
 }

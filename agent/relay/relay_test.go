@@ -8,5 +8,5 @@ import (
 )
 
 func TestGoroutines(t *testing.T) {
-	relaytest.Run(t, func(*testing.T) relaytest.Relay { return relay.New() })
+	relaytest.Run(t, func(*testing.T) relay.Relay { return relay.New() })
 }

@@ -44,7 +44,7 @@ func TestBulkIsSpliced(t *testing.T) {
 		serverFar, serverNear := relaytest.Pipe(t, false, true)
 		r := relay.New()
 		m := &relay.Meter{}
-		cut := r.Join(relay.Pair{Client: clientNear, Server: serverNear, Meter: m}, func(relay.Result) {})
+		link := r.Join(relay.Pair{Client: clientNear, Server: serverNear, Meter: m}, func(relay.Result) {})
 		written := make(chan struct{})
 		go func() {
 			defer close(written)
@@ -56,7 +56,7 @@ func TestBulkIsSpliced(t *testing.T) {
 		if spliced := pipes(t) > before; spliced != c.spliced {
 			t.Errorf("%s: %d pipes before and %d while it moves", c.name, before, pipes(t))
 		}
-		cut(outcome.Drained)
+		link.Cut(outcome.Drained)
 		clientFar.Close()
 		serverFar.Close()
 		<-written

@@ -297,12 +297,12 @@ func cut(t *testing.T, e *env) {
 	w := e.join(nil)
 	write(t, w.client, []byte("abc"))
 	read(t, w.server, 3)
-	w.cut(outcome.Drained)
-	w.cut(outcome.Lifetime) // too late to count
+	w.link.Cut(outcome.Drained)
+	w.link.Cut(outcome.Lifetime) // too late to count
 	readEnd(t, w.client)
 	readEnd(t, w.server)
 	w.expect(outcome.Drained, relay.Neither, 3, 0)
-	w.cut(outcome.Drained)
+	w.link.Cut(outcome.Drained)
 }
 
 // liveCounts: a connection's bytes are counted while it lives, also after a bulk transfer that has paused.

@@ -19,17 +19,11 @@ import (
 	"argosy/agent/relay"
 )
 
-// Relay is what is tested.
-type Relay interface {
-	Join(p relay.Pair, done func(relay.Result)) (cut func(outcome.Outcome))
-	Wait()
-}
-
 // patience is how long a test waits for what must happen. It is only used up by a failing test.
 const patience = 20 * time.Second
 
 // Run runs the contract over all combinations of plain and TLS sides.
-func Run(t *testing.T, make func(t *testing.T) Relay) {
+func Run(t *testing.T, make func(t *testing.T) relay.Relay) {
 	kinds := []struct {
 		name                 string
 		tlsClient, tlsServer bool
@@ -75,7 +69,7 @@ func Run(t *testing.T, make func(t *testing.T) Relay) {
 // env makes pairs of one kind.
 type env struct {
 	t                    *testing.T
-	relay                Relay
+	relay                relay.Relay
 	tlsClient, tlsServer bool
 }
 
@@ -84,7 +78,7 @@ type world struct {
 	t              *testing.T
 	client, server net.Conn // the far ends
 	meter          *relay.Meter
-	cut            func(outcome.Outcome)
+	link           relay.Link
 	results        chan relay.Result
 }
 
@@ -98,7 +92,7 @@ func (e *env) join(edit func(*relay.Pair)) *world {
 	if edit != nil {
 		edit(&p)
 	}
-	w.cut = e.relay.Join(p, func(r relay.Result) { w.results <- r })
+	w.link = e.relay.Join(p, func(r relay.Result) { w.results <- r })
 	e.t.Cleanup(func() {
 		w.client.Close()
 		w.server.Close()
