@@ -203,7 +203,7 @@ func (a *Agent) Listeners() []ListenerInfo {
 		i := ListenerInfo{
 			Name: l.name, Address: l.port.socket.Addr().String(), Destination: l.wireLabel,
 			MaxConnections: l.config.MaxConnections, ConnectTimeout: l.config.ConnectTimeout.String(),
-			IdleTimeout: l.config.IdleTimeout.String(),
+			IdleTimeout: l.config.Timeouts.Idle.String(),
 		}
 		if i.Destination == "" {
 			i.Destination = l.config.Destination.String()

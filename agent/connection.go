@@ -140,7 +140,7 @@ func (c *connection) join(in *listen.Inbound, server net.Conn) {
 		c.agent.logger.Debug("connection open", c.fields()...)
 	}
 	pair := relay.Pair{
-		Client: in.Conn, Server: server, Early: in.Early, Idle: c.listener.config.IdleTimeout, Meter: &c.meter,
+		Client: in.Conn, Server: server, Early: in.Early, Idle: c.listener.config.Timeouts.Idle, Meter: &c.meter,
 	}
 	link := c.agent.relay.Join(pair, func(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) })
 	c.mu.Lock()

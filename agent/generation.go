@@ -160,9 +160,11 @@ func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, err
 		r.SNI = &listen.SNI{Prefix: c.SNI.Prefix, Default: c.SNI.Default, Timeout: c.SNI.Timeout}
 	}
 	if c.TLS != nil {
-		i, err := identity(identityKey{
-			connect: c.TLS.Connect, cert: c.TLS.CertFile, key: c.TLS.KeyFile, ca: c.TLS.ClientCAFile,
-		})
+		key := identityKey{connect: c.TLS.Connect, ca: c.TLS.ClientCAFile}
+		if len(c.TLS.Certificates) > 0 {
+			key.cert, key.key = c.TLS.Certificates[0].CertFile, c.TLS.Certificates[0].KeyFile
+		}
+		i, err := identity(key)
 		if err != nil {
 			return nil, err
 		}

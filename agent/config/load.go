@@ -44,6 +44,7 @@ func (l *loader) load() {
 	l.clients()
 	l.register()
 	l.drain()
+	l.relay()
 	l.ports(admin)
 	l.connect()
 }
@@ -56,6 +57,16 @@ func (l *loader) drain() {
 		l.cfg.Drain.Propagation = d.Duration(raw.Propagation, 0, time.Hour)
 	case l.cfg.Register != nil:
 		l.cfg.Drain.Propagation = 3 * time.Second
+	}
+}
+
+func (l *loader) relay() {
+	d, raw := l.d, hclx.OrDefault(l.raw.Relay)
+	l.cfg.Relay = Relay{Engine: d.OneOf(raw.Engine, "auto", "loop", "goroutines"), Workers: d.Int(raw.Workers, 0, 1024)}
+	if log := l.raw.AccessLog; log != nil {
+		l.cfg.AccessLog = &AccessLog{
+			File: d.String(log.File), Open: d.Bool(log.Open), Interval: d.Duration(log.Interval, 0, 24*time.Hour),
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ type joined struct {
 	over atomic.Bool  // the deadlines of both connections are in the past and stay there
 
 	began  time.Time
-	active atomic.Int64 // nanoseconds from began to the last move, 
+	active atomic.Int64 // nanoseconds from began to the last move,
 	busy   atomic.Int32 // directions that hold bytes the other side has not taken
 	idle   *idleTimer
 
