@@ -134,14 +134,18 @@ func (c *connection) info() ConnectionInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := ConnectionInfo{
-		ID: c.id, Listener: c.listener.name, Client: c.raw.RemoteAddr().String(), Peer: c.peer, ServerName: c.server,
-		Phase: c.phase, Opened: c.opened, Cluster: c.cluster, Endpoint: c.endpoint, Attempts: c.attempts,
-		In: c.meter.In.Load(), Out: c.meter.Out.Load(),
+		ID: c.id, Listener: c.listener.name, Client: "unix", Phase: c.phase.String(), Opened: c.opened,
+		Cluster: c.tried, Endpoint: c.endpoint, Attempts: int(c.attempts), In: c.meter.In.Load(), Out: c.meter.Out.Load(),
 	}
-	if c.name != nil {
-		i.Name = c.name.String()
+	if c.client.IsValid() {
+		i.Client = c.client.String()
 	}
-	if c.phase == "open" {
+	if h := c.hello; h != nil {
+		i.Name, i.ServerName, i.Peer = h.name.String(), h.serverName, h.peer
+	} else if c.phase != routing {
+		i.Name = c.listener.label
+	}
+	if c.phase == open {
 		i.Draining = c.lease.Gone()
 	}
 	return i
@@ -201,12 +205,9 @@ func (a *Agent) Listeners() []ListenerInfo {
 	all := []ListenerInfo{}
 	for _, l := range a.current.Load().listeners {
 		i := ListenerInfo{
-			Name: l.name, Address: l.port.socket.Addr().String(), Destination: l.wireLabel,
+			Name: l.name, Address: l.port.socket.Addr().String(), Destination: l.label,
 			MaxConnections: l.config.MaxConnections, ConnectTimeout: l.config.ConnectTimeout.String(),
 			IdleTimeout: l.config.Timeouts.Idle.String(),
-		}
-		if i.Destination == "" {
-			i.Destination = l.config.Destination.String()
 		}
 		if l.state != nil {
 			i.Open = l.state.gate.Open()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -18,51 +19,84 @@ import (
 
 const defaultConnectTimeout = 10 * time.Second
 
-// connection is one accepted connection from accept to close.
+// connection is one accepted connection from accept to close. There may be very many that are idle, so it is kept small:
+// what is only needed on the way is in setup, and what only TLS has in hello.
 type connection struct {
 	id       uint64
 	agent    *Agent
 	listener *listener
-	raw      *net.TCPConn
+	client   netip.AddrPort // zero for Unix sockets
 	opened   time.Time
 	meter    relay.Meter
 
-	// ctx ends when the connection is stopped before it is joined.
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	destination *destination    // set while connecting, then only read
+	lease       *balance.Lease  // likewise
+	cluster     *clusterMetrics // likewise
 
-	destination   *destination   // set while connecting, then only read
-	lease         *balance.Lease // likewise
-	clusterClosed func()
+	older, newer *connection // in the census
 
 	mu       sync.Mutex
-	phase    string // routing, connecting, open
-	name     dtab.Path
-	server   string // TLS server name
-	peer     string // who the client has proved to be
-	cluster  string
-	endpoint string
-	attempts int
+	phase    phase
+	attempts uint16
 	stopped  outcome.Outcome
+	setup    *setup // until the connection is joined
+	hello    *hello // what the client told of itself; nil: nothing, and the name is the listener's
+	endpoint string // that was tried last
+	tried    string // its cluster
 	link     relay.Link
 }
 
+// phase is how far a connection has come.
+type phase uint8
+
+const (
+	routing phase = iota
+	connecting
+	open
+)
+
+func (p phase) String() string { return [...]string{"routing", "connecting", "open"}[p] }
+
+// setup is what a connection needs until it is joined.
+type setup struct {
+	conn   net.Conn        // as accepted
+	ctx    context.Context // ends when the connection is stopped
+	cancel context.CancelCauseFunc
+}
+
+// hello is what a client told of itself before its bytes are passed on.
+type hello struct {
+	name       dtab.Path // where it wants to go
+	serverName string
+	peer       string // who the client has proved to be
+}
+
 // accept takes a connection over from a socket. It does not block.
-func (a *Agent) accept(l *listener, raw *net.TCPConn) {
+func (a *Agent) accept(l *listener, conn net.Conn) {
 	m := l.state.metrics
 	m.opened.Inc()
 	if !l.state.gate.Enter() {
 		m.closed[outcome.Limit].Inc()
-		relay.Abort(raw)
+		relay.Abort(conn)
 		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: too many are open", "max_connections", l.config.MaxConnections)
 		return
 	}
 	m.active.Inc()
-	c := &connection{agent: a, listener: l, raw: raw, opened: time.Now(), phase: "routing"}
+	c := &connection{agent: a, listener: l, opened: time.Now()}
+	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		c.client = from.AddrPort()
+	}
 	c.meter.Parent = m.bytes
-	c.ctx, c.cancel = context.WithCancelCause(a.hard)
+	c.begin(conn)
 	a.census.add(c)
 	go c.run()
+}
+
+// begin gives the connection what it needs for its way on a goroutine.
+func (c *connection) begin(conn net.Conn) {
+	s := &setup{conn: conn}
+	s.ctx, s.cancel = context.WithCancelCause(c.agent.hard)
+	c.setup = s
 }
 
 // run finds the name, waits for an endpoint, connects it, and hands both connections to the relay.
@@ -71,19 +105,19 @@ func (c *connection) run() {
 	m.waiting.Inc()
 	waiting := sync.OnceFunc(m.waiting.Dec)
 	defer waiting()
-	ctx, cancel := context.WithTimeout(c.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
+	ctx, cancel := context.WithTimeout(c.setup.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
-	in, err := l.router.Accept(ctx, c.raw)
+	in, err := l.router.Accept(ctx, c.setup.conn)
 	if err != nil {
-		c.raw.Close() // not by reset: the alert that says why is on its way
+		c.setup.conn.Close() // not by reset: the alert that says why is on its way
 		c.refused(err)
 		return
 	}
 	c.routed(in)
-	label := in.Name.String()
-	if in.FromWire {
-		label = l.wireLabel
+	label := l.label
+	if !in.FromWire {
+		label = in.Name.String()
 	}
 	d, err := c.agent.names.acquire(in.Name, label)
 	if err != nil {
@@ -93,16 +127,50 @@ func (c *connection) run() {
 	c.destination = d
 	generation := c.agent.current.Load()
 	server, lease, err := dial.Connect(ctx, d.picker(ctx),
-		func(lease *balance.Lease) *dial.Policy { return generation.policy(lease.Cluster, d.name) }, c.attempted)
+		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
 		c.refuse(in.Conn, err)
 		return
 	}
-	c.lease = lease
-	c.clusterClosed = c.agent.metrics.connected(d.label, d.clusterLabel(lease.Key))
+	defer c.setup.cancel(nil)
 	waiting()
-	c.join(in, server)
+	c.connected(lease)
+	pair := c.pair(generation)
+	pair.Client, pair.Server, pair.Early = in.Conn, server, in.Early
+	c.joined(c.agent.relay.Join(pair, c.ended))
 }
+
+// connected notes the endpoint that the connection goes to.
+func (c *connection) connected(lease *balance.Lease) {
+	d := c.destination
+	c.lease = lease
+	c.cluster = c.agent.metrics.connected(d.label, d.clusterLabel(lease.Key))
+	if c.agent.logger.IsDebug() {
+		c.agent.logger.Debug("connection open", c.fields()...)
+	}
+}
+
+// pair is what the relay has to know of the connection beside its two ends.
+func (c *connection) pair(g *generation) relay.Pair {
+	t := c.listener.timeouts(g.client(c.lease.Cluster, c.destination.name))
+	return relay.Pair{
+		Idle: t.Idle, HalfClose: t.HalfClose, FirstByte: t.FirstByte, Lifetime: shorten(t.Lifetime, t.LifetimeJitter), Meter: &c.meter,
+	}
+}
+
+// joined makes the connection open, and ends it at once if that has been asked for meanwhile.
+func (c *connection) joined(link relay.Link) {
+	c.mu.Lock()
+	c.phase, c.link, c.setup = open, link, nil
+	stopped := c.stopped
+	c.mu.Unlock()
+	if stopped != "" {
+		link.Cut(stopped)
+	}
+}
+
+// ended is called by the relay.
+func (c *connection) ended(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) }
 
 // clusterLabel is what metrics call a cluster of d.
 func (d *destination) clusterLabel(key string) string {
@@ -115,8 +183,10 @@ func (d *destination) clusterLabel(key string) string {
 func (c *connection) routed(in *listen.Inbound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.phase, c.name, c.server = "connecting", in.Name, in.ServerName
-	c.peer = peerName(in.Conn)
+	c.phase = connecting
+	if peer := peerName(in.Conn); c.listener.config.SNI != nil || peer != "" {
+		c.hello = &hello{name: in.Name, serverName: in.ServerName, peer: peer}
+	}
 }
 
 func (c *connection) attempted(a dial.Attempt) {
@@ -132,24 +202,7 @@ func (c *connection) attempted(a dial.Attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.attempts++
-	c.cluster, c.endpoint = a.Lease.Key, a.Lease.Endpoint.Addr
-}
-
-func (c *connection) join(in *listen.Inbound, server net.Conn) {
-	if c.agent.logger.IsDebug() {
-		c.agent.logger.Debug("connection open", c.fields()...)
-	}
-	pair := relay.Pair{
-		Client: in.Conn, Server: server, Early: in.Early, Idle: c.listener.config.Timeouts.Idle, Meter: &c.meter,
-	}
-	link := c.agent.relay.Join(pair, func(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) })
-	c.mu.Lock()
-	c.phase, c.link = "open", link
-	stopped := c.stopped
-	c.mu.Unlock()
-	if stopped != "" {
-		link.Cut(stopped)
-	}
+	c.tried, c.endpoint = a.Lease.Key, a.Lease.Endpoint.Addr
 }
 
 // stop ends the connection with an outcome, wherever it stands.
@@ -158,12 +211,13 @@ func (c *connection) stop(o outcome.Outcome) {
 	if c.stopped == "" {
 		c.stopped = o
 	}
-	link := c.link
+	link, setup := c.link, c.setup
 	c.mu.Unlock()
-	if link != nil {
+	switch {
+	case link != nil:
 		link.Cut(o)
-	} else {
-		c.cancel(outcome.Wrap(o, errStopped))
+	case setup != nil:
+		setup.cancel(outcome.Wrap(o, errStopped))
 	}
 }
 
@@ -178,9 +232,10 @@ func (c *connection) refuse(client net.Conn, err error) {
 
 // refused closes the books of a connection that has not been joined.
 func (c *connection) refused(err error) {
+	defer c.setup.cancel(nil)
 	o := outcome.Of(err, outcome.Dial)
 	var stopped *outcome.Error
-	if c.ctx.Err() != nil && errors.As(context.Cause(c.ctx), &stopped) {
+	if ctx := c.setup.ctx; ctx.Err() != nil && errors.As(context.Cause(ctx), &stopped) {
 		o, err = stopped.Outcome, stopped
 	} else if c.destination != nil {
 		c.destination.refused.Add(1)
@@ -190,11 +245,10 @@ func (c *connection) refused(err error) {
 
 // finish closes the books. It is called once.
 func (c *connection) finish(o outcome.Outcome, first relay.Side, err error) {
-	c.cancel(nil)
 	m := c.listener.state.metrics
 	if c.lease != nil {
 		c.lease.Done()
-		c.clusterClosed()
+		c.agent.metrics.disconnected(c.cluster)
 	}
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
@@ -228,16 +282,14 @@ func (c *connection) log(o outcome.Outcome, first relay.Side, err error) {
 }
 
 func (c *connection) fields() []any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := []any{"id", c.id, "listener", c.listener.name, "client", c.raw.RemoteAddr().String()}
-	for _, kv := range [][2]string{{"peer", c.peer}, {"server_name", c.server}, {"cluster", c.cluster}, {"endpoint", c.endpoint}} {
+	i := c.info()
+	f := []any{"id", i.ID, "listener", i.Listener, "client", i.Client}
+	for _, kv := range [][2]string{
+		{"peer", i.Peer}, {"server_name", i.ServerName}, {"cluster", i.Cluster}, {"endpoint", i.Endpoint}, {"name", i.Name},
+	} {
 		if kv[1] != "" {
 			f = append(f, kv[0], kv[1])
 		}
 	}
-	if c.name != nil {
-		f = append(f, "name", c.name.String())
-	}
-	return append(f, "attempts", c.attempts)
+	return append(f, "attempts", i.Attempts)
 }

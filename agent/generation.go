@@ -20,24 +20,28 @@ type generation struct {
 	naming     *naming
 	identities map[identityKey]*liveIdentity
 	clients    []clientRule
+	otherwise  clientRule  // where no client block fits
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
 	services   []register.Service // in Consul's catalog
 }
 
+// clientRule is a client block, made ready.
 type clientRule struct {
 	prefix dtab.Prefix
 	policy *dial.Policy
+	config config.Client
 }
 
-// policy returns how to dial a cluster: the first client block whose prefix matches the cluster or the name.
-func (g *generation) policy(cluster, name dtab.Path) *dial.Policy {
-	for _, r := range g.clients {
-		if r.prefix.Matches(cluster) || r.prefix.Matches(name) {
-			return r.policy
+// client returns how to dial a cluster: the first client block whose prefix matches the cluster or the name, or the
+// defaults.
+func (g *generation) client(cluster, name dtab.Path) *clientRule {
+	for i := range g.clients {
+		if r := &g.clients[i]; r.prefix.Matches(cluster) || r.prefix.Matches(name) {
+			return r
 		}
 	}
-	return dial.Default()
+	return &g.otherwise
 }
 
 // fixed are the names of the configuration.
@@ -71,7 +75,8 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 	if old == nil {
 		old = &generation{config: &config.Config{}}
 	}
-	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{}}
+	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{},
+		otherwise: clientRule{policy: dial.Default()}}
 
 	if old.naming != nil && sameNaming(old.config, cfg) {
 		g.naming = old.naming
@@ -98,7 +103,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		return i, nil
 	}
 	for _, c := range cfg.Clients {
-		rule := clientRule{prefix: c.Prefix, policy: &dial.Policy{Timeout: c.ConnectTimeout, Retries: c.Retries}}
+		rule := clientRule{prefix: c.Prefix, config: c, policy: &dial.Policy{Timeout: c.ConnectTimeout, Retries: c.Retries}}
 		if c.TLS != nil {
 			if rule.policy.TLS, err = clientTLS(c.TLS, identity); err != nil {
 				return nil, nil, fmt.Errorf("client %s: %w", c.Prefix, err)
@@ -119,8 +124,8 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 				a.metrics.forgetListener(c.Name)
 			})
 		}
-		if c.SNI != nil {
-			l.wireLabel = c.SNI.Prefix.String() + "/*"
+		if l.label = c.Destination.String(); c.SNI != nil {
+			l.label = c.SNI.Prefix.String() + "/*"
 		}
 		if l.port = old.port(keyOf(c)); l.port == nil {
 			if l.port, err = openPort(context.Background(), c, a.logger); err != nil {

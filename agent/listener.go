@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -29,12 +31,12 @@ type portKey struct {
 
 // listener is a port's configuration in one generation.
 type listener struct {
-	name      string
-	config    config.Listener
-	router    *listen.Router
-	wireLabel string
-	port      *port
-	state     *listenerState
+	name   string
+	config config.Listener
+	router *listen.Router
+	label  string // of its destination, in metrics and log
+	port   *port
+	state  *listenerState
 }
 
 // listenerState is what a listener keeps over reloads.
@@ -70,4 +72,24 @@ func (p *port) start(a *Agent) {
 func (p *port) stop() {
 	p.socket.Stop()
 	p.running.Wait()
+}
+
+// timeouts are those of the listener, where the client block of the destination does not say otherwise.
+func (l *listener) timeouts(c *clientRule) config.Timeouts {
+	t := l.config.Timeouts
+	over := c.config.Timeouts
+	for _, o := range []struct {
+		to   *time.Duration
+		from *time.Duration
+	}{{&t.FirstByte, over.FirstByte}, {&t.Idle, over.Idle}, {&t.HalfClose, over.HalfClose}, {&t.Lifetime, over.Lifetime}} {
+		if o.from != nil {
+			*o.to = *o.from
+		}
+	}
+	return t
+}
+
+// shorten takes up to a share of d away, at random: what began together is not to end together.
+func shorten(d time.Duration, share float64) time.Duration {
+	return d - time.Duration(float64(d)*share*rand.Float64())
 }

@@ -217,20 +217,22 @@ func (m *metrics) bound(destination string, clusters []namer.Cluster) {
 	}
 }
 
-// connected notes a new connection to a cluster, whose end the returned function notes.
-func (m *metrics) connected(destination, cluster string) (closed func()) {
+// connected notes a new connection to a cluster, whose end disconnected notes.
+func (m *metrics) connected(destination, cluster string) *clusterMetrics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.clusterLocked(destination, cluster)
 	c.open++
 	c.opened.Inc()
 	c.active.Inc()
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		c.open--
-		c.active.Dec()
-	}
+	return c
+}
+
+func (m *metrics) disconnected(c *clusterMetrics) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c.open--
+	c.active.Dec()
 }
 
 // byteCollector reports the meters of the listeners, which count while connections live.

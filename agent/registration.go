@@ -112,11 +112,7 @@ func reachable(address, otherwise string) string {
 func routes(listeners []*listener) string {
 	var all []string
 	for _, l := range listeners {
-		to := l.wireLabel
-		if to == "" {
-			to = l.config.Destination.String()
-		}
-		all = append(all, l.name+"="+to)
+		all = append(all, l.name+"="+l.label)
 	}
 	return strings.Join(all, ",")
 }
