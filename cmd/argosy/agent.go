@@ -10,6 +10,7 @@ import (
 
 	"argosy/agent"
 	"argosy/agent/config"
+	"argosy/internal/process"
 )
 
 // agentCommand runs one proxy.
@@ -83,6 +84,7 @@ func (c *agentCommand) Run(args []string) int {
 		go func() { ended <- a.Run(ctx) }()
 		select {
 		case <-a.Started():
+			process.Trim() // not vital
 		case err := <-ended:
 			return err
 		}
