@@ -43,6 +43,7 @@ func (a *Agent) leave() {
 	none, _ = a.census.empty()
 	<-none
 	a.relay.Wait()
+	a.closeRelay()
 	a.names.close()
 	g.naming.stop()
 	for _, i := range g.identities {
