@@ -152,7 +152,7 @@ func startHAProxy(p place) ([]*stack.Proc, error) {
 	}
 	return p.configured("haproxy", path, fmt.Sprintf(`global
   nbthread 2
-  maxconn 20000
+  maxconn 4000
 defaults
   mode tcp
   option splice-auto

@@ -176,6 +176,29 @@ func (b *bed) ready() error {
 	}
 }
 
+// learn finds out how the proxy ends TLS when all is in order.
+func (b *bed) learn() error {
+	if b.config.TargetTLS == nil && b.config.BackendTLS == nil {
+		return nil
+	}
+	for _, w := range []which{fromClient, fromServer} {
+		first, second, err := b.pair(w)
+		if err != nil {
+			return err
+		}
+		second.within(5 * time.Second)
+		if err := first.closeWrite(); err != nil {
+			return err
+		}
+		end, err := second.drain()
+		if err != nil {
+			return err
+		}
+		*second.lax = end == cut
+	}
+	return nil
+}
+
 // dial connects to the proxy, without TLS.
 func (b *bed) dial() (net.Conn, error) {
 	network, where, err := endpoint(b.config.Target)
@@ -196,7 +219,7 @@ func (b *bed) client() (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: raw, raw: raw, side: "client", pattern: b.pattern}
+	c := &conn{Conn: raw, raw: raw, side: "client", lax: &b.clientLax, pattern: b.pattern}
 	if b.config.TargetTLS == nil {
 		return c, nil
 	}
@@ -224,7 +247,7 @@ func (b *bed) server(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: raw, raw: raw, side: "server", pattern: b.pattern}
+	c := &conn{Conn: raw, raw: raw, side: "server", lax: &b.serverLax, pattern: b.pattern}
 	if b.config.BackendTLS == nil {
 		return c, nil
 	}

@@ -1,7 +1,9 @@
 package suite
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"time"
 )
 
@@ -44,7 +46,7 @@ func bulk(b *bed) error {
 		}))
 	}
 	for i := range done { // what the readers saw tells more than what the senders felt
-		if e := <-done[len(done)-1-i]; err == nil {
+		if e := <-done[len(done)-1-i]; err == nil || errors.Is(err, net.ErrClosed) && e != nil {
 			err = e
 		}
 	}

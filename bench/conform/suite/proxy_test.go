@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -145,6 +144,7 @@ type flawed struct {
 	endsReset   bool                                    // a reset is passed on as an orderly end
 	hoards      bool                                    // everything is read at once, and kept
 	trustsCuts  bool                                    // TLS that is cut off is an orderly end
+	lax         bool                                    // TLS is ended without close_notify
 	keepsOpen   bool                                    // the end of an output is not passed on
 	change      func(piece []byte, before int64) []byte // of the bytes
 }
@@ -168,6 +168,8 @@ func (f flawed) move(from, to net.Conn) {
 		from.Close()
 		to.Close()
 	case f.keepsOpen:
+	case f.lax:
+		to.(*tls.Conn).NetConn().(*watched).Conn.(*net.TCPConn).CloseWrite()
 	default:
 		to.(interface{ CloseWrite() error }).CloseWrite()
 	}
@@ -217,26 +219,29 @@ func abort(c net.Conn) {
 // hoard reads whatever comes, and has another goroutine write it.
 func hoard(from, to net.Conn) error {
 	var mu sync.Mutex
-	var held bytes.Buffer
+	var held [][]byte
 	wake, written := make(chan struct{}, 1), make(chan struct{})
 	go func() {
 		defer close(written)
 		for range wake {
 			mu.Lock()
-			piece := bytes.Clone(held.Bytes())
-			held.Reset()
+			pieces := held
+			held = nil
 			mu.Unlock()
-			if _, err := to.Write(piece); err != nil {
-				for range wake { // to its end
+			for _, piece := range pieces {
+				if _, err := to.Write(piece); err != nil {
+					for range wake { // to its end
+					}
+					return
 				}
 			}
 		}
 	}()
-	buffer := make([]byte, 256<<10)
 	for {
-		n, err := from.Read(buffer)
+		piece := make([]byte, 256<<10)
+		n, err := from.Read(piece)
 		mu.Lock()
-		held.Write(buffer[:n])
+		held = append(held, piece[:n])
 		mu.Unlock()
 		select {
 		case wake <- struct{}{}:

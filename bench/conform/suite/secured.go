@@ -17,6 +17,8 @@ import (
 // secured are the cases about TLS itself.
 func secured() []Case {
 	return []Case{
+		{Name: "close-notify-client", Title: "an orderly end comes to the client with close_notify", without: noTargetTLS, test: closeNotify(fromServer)},
+		{Name: "close-notify-server", Title: "an orderly end comes to the server with close_notify", without: noBackendTLS, test: closeNotify(fromClient)},
 		{Name: "tls-cut-client", Title: "a client's TLS that is cut off is no orderly end for the server", without: without(noTargetTLS, noUnix), test: tlsCut(fromClient)},
 		{Name: "tls-cut-server", Title: "a server's TLS that is cut off is no orderly end for the client", without: without(noBackendTLS, noUnix), test: tlsCut(fromServer)},
 		{Name: "tls-broken-client", Title: "garbage in the middle of a client's TLS is no orderly end for the server", without: without(noTargetTLS, noUnix), test: tlsBroken(fromClient)},
@@ -25,6 +27,27 @@ func secured() []Case {
 		{Name: "tls-partial-client", Title: "a client that leaves in the middle of its ClientHello is let go", without: noTargetTLS, test: partialClient},
 		{Name: "tls-garbage-server", Title: "the client is told when the server speaks no TLS", without: noBackendTLS, test: garbageServer},
 		{Name: "tls-renegotiate", Title: "a TLS 1.2 client's wish to renegotiate is refused", without: without(noTargetTLS, noOpenSSL), test: renegotiate},
+	}
+}
+
+// closeNotify ends one side's output. Without close_notify the other side cannot know that it has got all.
+func closeNotify(w which) func(*bed) error {
+	return func(b *bed) error {
+		actor, other, err := b.pair(w)
+		if err != nil {
+			return err
+		}
+		if err := pass(actor, other, shorter); err != nil {
+			return err
+		}
+		if err := actor.closeWrite(); err != nil {
+			return err
+		}
+		end, err := other.drain()
+		if err == nil && end != orderlyEnd {
+			err = fmt.Errorf("the %s saw %s; in the other cases this is let pass for an end", other.side, end)
+		}
+		return err
 	}
 }
 

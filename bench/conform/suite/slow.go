@@ -25,13 +25,13 @@ func slow() []Case {
 
 const drips = 5
 
-func stalling(c Config) time.Duration { return 10*time.Second + 4*c.Patience }
+func stalling(c Config) time.Duration { return 20*time.Second + 4*c.Patience }
 
 func dripping(c Config) time.Duration { return 2 * (drips + 1) * c.Patience }
 
 // stalled waits until a sender has got rid of nothing for a while and returns how much it could send before.
 func (b *bed) stalled(sender *conn) (int64, error) {
-	quiet := max(b.patience, 500*time.Millisecond)
+	quiet := max(b.patience, time.Second) // a busy machine may hold it up for a moment
 	last, since := int64(-1), time.Now()
 	for {
 		switch n := sender.sent.Load(); {

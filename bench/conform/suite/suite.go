@@ -85,6 +85,10 @@ type Suite struct {
 	backend *backend
 	opened  int // connections so far
 	sockets int // of the proxy before the first case; -1 if unknown
+
+	// Whether the proxy ends TLS without close_notify even in order. Then that tells neither side of a break.
+	clientLax, serverLax bool
+	learnt               bool
 }
 
 // New listens on the backend's address.
@@ -133,9 +137,6 @@ func (s *Suite) Run(ctx context.Context, c Case) Result {
 		}
 	}
 	began := time.Now()
-	if s.sockets < 0 && len(s.config.Pids) > 0 {
-		s.sockets, _ = sockets(s.config.Pids)
-	}
 	limit := s.config.Limit
 	if c.extra != nil {
 		limit += c.extra(s.config)
@@ -144,6 +145,13 @@ func (s *Suite) Run(ctx context.Context, c Case) Result {
 	b := &bed{Suite: s, ctx: ctx, patience: s.config.Patience}
 	b.deadline, _ = ctx.Deadline()
 	err := b.ready()
+	if err == nil && s.sockets < 0 && len(s.config.Pids) > 0 {
+		s.sockets, err = sockets(s.config.Pids)
+	}
+	if err == nil && !s.learnt {
+		s.learnt = true
+		err = b.learn()
+	}
 	if err == nil {
 		err = c.test(b)
 	}

@@ -22,32 +22,23 @@ func small(p *proxy) Config {
 	}
 }
 
-// results runs cases, all unless some are named, and checks that they leave nothing of their own behind.
-func results(t *testing.T, c Config, names ...string) map[string]Result {
+// results runs all cases and checks that they leave nothing of their own behind: no test may run beside it.
+func results(t *testing.T, c Config) map[string]Result {
 	t.Helper()
-	before := runtime.NumGoroutine()
-	s, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]Result{}
-	for _, one := range s.Cases() {
-		if len(names) == 0 || slices.Contains(names, one.Name) {
-			all[one.Name] = s.Run(t.Context(), one)
-		}
-	}
-	if len(names) > 0 && len(all) != len(names) {
-		t.Fatalf("only %d of the cases %v were run", len(all), names)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
+	before, _ := sockets([]int{os.Getpid()})
+	goroutines := runtime.NumGoroutine()
+	all := runOnly(t, c, nil)
 	// The proxy is in this process, and may still be ending connections.
 	deadline := time.Now().Add(10 * time.Second)
-	for runtime.NumGoroutine() > before+1 {
+	for {
+		now, _ := sockets([]int{os.Getpid()})
+		if runtime.NumGoroutine() <= goroutines && now <= before {
+			break
+		}
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<16)
-			t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+			t.Errorf("%d goroutines and %d sockets before, %d and %d after:\n%s", goroutines, before,
+				runtime.NumGoroutine(), now, stacks[:runtime.Stack(stacks, true)])
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -74,19 +65,26 @@ func TestGoodProxyPasses(t *testing.T) {
 			p := startProxy(t, nil, nil, flawed{}.serve)
 			c := small(p)
 			secure(&c, p)
-			allPass(t, c)
+			if name != "both" { // of which the others are parts
+				t.Parallel()
+				allPass(t, runOnly(t, c, nil))
+				return
+			}
+			allPass(t, results(t, c))
 		})
 	}
 }
 
 func TestOwnRelaysPass(t *testing.T) {
 	t.Run("goroutines", func(t *testing.T) {
+		t.Parallel()
 		r := relay.New()
 		p := startProxy(t, nil, nil, joined(r))
 		t.Cleanup(r.Wait)
-		allPass(t, small(p))
+		allPass(t, runOnly(t, small(p), nil))
 	})
 	t.Run("loop", func(t *testing.T) {
+		t.Parallel()
 		r, err := relay.NewLoop(relay.LoopOptions{Workers: 1})
 		if errors.Is(err, errors.ErrUnsupported) {
 			t.Skip(err)
@@ -95,14 +93,14 @@ func TestOwnRelaysPass(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { r.Wait(); r.Close() })
-		allPass(t, small(startProxy(t, nil, nil, joined(r))))
+		allPass(t, runOnly(t, small(startProxy(t, nil, nil, joined(r))), nil))
 	})
 }
 
-func allPass(t *testing.T, c Config) {
+func allPass(t *testing.T, all map[string]Result) {
 	t.Helper()
 	passed := 0
-	for _, r := range results(t, c) {
+	for _, r := range all {
 		switch r.Status {
 		case Fail:
 			t.Errorf("%s: %s", r.Case, r.Note)
@@ -167,7 +165,7 @@ func TestFlawedProxyFails(t *testing.T) {
 	}
 }
 
-// runOnly is results without the check of goroutines, for tests that run side by side.
+// runOnly runs the cases of these names, or all.
 func runOnly(t *testing.T, c Config, names []string) map[string]Result {
 	t.Helper()
 	s, err := New(c)
@@ -177,7 +175,7 @@ func runOnly(t *testing.T, c Config, names []string) map[string]Result {
 	defer s.Close()
 	got := map[string]Result{}
 	for _, one := range s.Cases() {
-		if slices.Contains(names, one.Name) {
+		if len(names) == 0 || slices.Contains(names, one.Name) {
 			got[one.Name] = s.Run(t.Context(), one)
 		}
 	}
@@ -215,6 +213,17 @@ func TestFlawsOfTLSAreSeen(t *testing.T) {
 		for name, r := range runOnly(t, c, []string{"tls-cut-client", "tls-cut-server", "tls-broken-client", "tls-broken-server"}) {
 			if r.Status != Fail {
 				t.Errorf("%s: %s: %s", name, r.Status, r.Note)
+			}
+		}
+	})
+	t.Run("no close_notify", func(t *testing.T) {
+		p := startProxy(t, server, client, flawed{lax: true, endsReset: true}.serve)
+		c := small(p)
+		c.TargetTLS, c.BackendTLS = client, server
+		got := runOnly(t, c, []string{"close-notify-client", "close-notify-server", "exchange", "half-close-client", "reset-request"})
+		for name, want := range map[string]Status{"close-notify-client": Fail, "close-notify-server": Fail, "exchange": Pass, "half-close-client": Pass, "reset-request": Fail} {
+			if got[name].Status != want {
+				t.Errorf("%s: %s: %s", name, got[name].Status, got[name].Note)
 			}
 		}
 	})
