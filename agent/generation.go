@@ -132,6 +132,10 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 			}
 			undos = append(undos, l.port.stop)
+		} else if err = l.port.tune(c); err != nil {
+			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+		} else {
+			undos = append(undos, func() { l.port.tune(l.port.current.Load().config) })
 		}
 		g.listeners = append(g.listeners, l)
 	}

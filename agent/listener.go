@@ -54,17 +54,28 @@ func keyOf(l config.Listener) portKey {
 }
 
 func openPort(ctx context.Context, l config.Listener, logger hclog.Logger) (*port, error) {
-	socket, err := listen.Open(ctx, l.Address, listen.Options{ReusePort: l.ReusePort, Logger: logger})
+	socket, err := listen.Open(ctx, l.Address, listen.Options{
+		Network: l.Network, Unix: listen.UnixFile(l.Unix), ReusePort: l.ReusePort,
+		Accepted: l.Socket, FastOpen: l.FastOpen, Logger: logger,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &port{key: keyOf(l), socket: socket}, nil
 }
 
+// tune gives an open socket the settings of a new configuration.
+func (p *port) tune(l config.Listener) error {
+	if err := p.socket.Tune(l.Socket, l.FastOpen); err != nil {
+		return err
+	}
+	return p.socket.Permit(listen.UnixFile(l.Unix))
+}
+
 // start begins to accept for a.
 func (p *port) start(a *Agent) {
 	p.running.Go(func() {
-		p.socket.Serve(func(c *net.TCPConn) { a.accept(p.current.Load(), c) })
+		p.socket.Serve(func(c net.Conn) { a.accept(p.current.Load(), c) })
 	})
 }
 

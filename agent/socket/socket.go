@@ -16,6 +16,9 @@ import (
 // DefaultKeepAlive is how long a connection is quiet before the peer is asked whether it is still there.
 const DefaultKeepAlive = 15 * time.Second
 
+// Probes is how many unanswered ones end a connection, as the system has it.
+const Probes = 9
+
 // Options are the settings of one socket. The zero Options are: Nagle's algorithm on, no keepalive, and the rest as the
 // system has it. They are not changed after their first use.
 type Options struct {
