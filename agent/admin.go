@@ -210,7 +210,7 @@ func (a *Agent) Listeners() []ListenerInfo {
 			IdleTimeout: l.config.Timeouts.Idle.String(),
 		}
 		if l.state != nil {
-			i.Open = l.state.gate.Open()
+			i.Open = l.state.limits.Open()
 		}
 		switch t := l.config.TLS; {
 		case t == nil:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"argosy/agent/balance"
+	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
 	"argosy/agent/outcome"
@@ -37,6 +38,8 @@ type connection struct {
 
 	mu       sync.Mutex
 	phase    phase
+	admitted bool // by the listener's limits
+	counted  bool // as one of client's
 	attempts uint16
 	stopped  outcome.Outcome
 	setup    *setup // until the connection is joined
@@ -75,17 +78,20 @@ type hello struct {
 func (a *Agent) accept(l *listener, conn net.Conn) {
 	m := l.state.metrics
 	m.opened.Inc()
-	if !l.state.gate.Enter() {
-		m.closed[outcome.Limit].Inc()
-		relay.Abort(conn)
-		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: too many are open", "max_connections", l.config.MaxConnections)
-		return
-	}
-	m.active.Inc()
 	c := &connection{agent: a, listener: l, opened: time.Now()}
 	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		c.client = from.AddrPort()
 	}
+	c.counted = !l.router.Proxy.Trusts(c.client.Addr())
+	var why listen.Limit
+	if c.admitted, why = l.state.limits.Admit(c.source()); !c.admitted && l.config.Limits.AtLimit != config.Queue {
+		m.closed[outcome.Limit].Inc()
+		m.refused[why].Inc()
+		relay.Abort(conn)
+		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: at a limit", "limit", string(why), "client", c.client.Addr())
+		return
+	}
+	m.active.Inc()
 	c.meter.Parent = m.bytes
 	c.begin(conn)
 	a.census.add(c)
@@ -105,10 +111,14 @@ func (c *connection) run() {
 	m.waiting.Inc()
 	waiting := sync.OnceFunc(m.waiting.Dec)
 	defer waiting()
+	if err := c.queue(); err != nil {
+		c.refuse(c.setup.conn, err)
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.setup.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
-	in, err := l.router.Accept(ctx, c.setup.conn)
+	in, err := l.router.Accept(ctx, c.setup.conn, c.known)
 	if err != nil {
 		c.setup.conn.Close() // not by reset: the alert that says why is on its way
 		c.refused(err)
@@ -253,7 +263,9 @@ func (c *connection) finish(o outcome.Outcome, first relay.Side, err error) {
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
 	}
-	c.listener.state.gate.Leave()
+	if c.admitted {
+		c.listener.state.limits.Leave(c.source())
+	}
 	m.active.Dec()
 	m.closed[o].Inc()
 	c.log(o, first, err)

@@ -48,11 +48,16 @@ func (g *generation) client(cluster, name dtab.Path) *clientRule {
 func (g *generation) fixed() []dtab.Path {
 	var names []dtab.Path
 	for _, l := range g.listeners {
-		switch {
-		case l.config.SNI == nil:
+		sni := l.config.SNI
+		if sni == nil {
 			names = append(names, l.config.Destination)
-		case l.config.SNI.Default != nil:
-			names = append(names, l.config.SNI.Default)
+			continue
+		}
+		if sni.Default != nil {
+			names = append(names, sni.Default)
+		}
+		for _, route := range sni.ALPN {
+			names = append(names, route.Name)
 		}
 	}
 	return names
@@ -117,7 +122,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
-			l.state = &listenerState{metrics: a.metrics.listener(c.Name), gate: &listen.Gate{}}
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}}
 			a.states[c.Name] = l.state
 			undos = append(undos, func() {
 				delete(a.states, c.Name)
@@ -164,9 +169,15 @@ func (g *generation) port(key portKey) *port {
 
 // newRouter makes the routing part of a listener.
 func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, error)) (*listen.Router, error) {
-	r := &listen.Router{Destination: c.Destination}
+	r := &listen.Router{Destination: c.Destination, Handshake: c.Timeouts.Handshake}
 	if c.SNI != nil {
 		r.SNI = &listen.SNI{Prefix: c.SNI.Prefix, Default: c.SNI.Default, Timeout: c.SNI.Timeout}
+		for _, route := range c.SNI.ALPN {
+			r.SNI.ALPN = append(r.SNI.ALPN, listen.ALPNRoute(route))
+		}
+	}
+	if p := c.ProxyProtocol; p != nil {
+		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
 		key := identityKey{connect: c.TLS.Connect, ca: c.TLS.ClientCAFile}
@@ -197,7 +208,7 @@ func (a *Agent) commit(g, old *generation) {
 	}
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
-		l.state.gate.SetLimit(l.config.MaxConnections)
+		l.state.limits.SetLimits(limits(l.config))
 		kept[l.name] = true
 	}
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)

@@ -42,7 +42,7 @@ type listener struct {
 // listenerState is what a listener keeps over reloads.
 type listenerState struct {
 	metrics *listenerMetrics
-	gate    *listen.Gate
+	limits  *listen.Limiter
 }
 
 func keyOf(l config.Listener) portKey {

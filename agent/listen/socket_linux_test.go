@@ -229,49 +229,6 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func TestGate(t *testing.T) {
-	var g Gate
-	for range 10 {
-		if !g.Enter() {
-			t.Fatal("a gate without a limit refuses")
-		}
-	}
-	g.SetLimit(11)
-	if !g.Enter() || g.Enter() || g.Open() != 11 {
-		t.Errorf("the limit is not 11: %d", g.Open())
-	}
-	g.SetLimit(5)
-	for range 6 {
-		g.Leave()
-	}
-	if g.Enter() {
-		t.Error("entered above a lowered limit")
-	}
-	g.Leave()
-	if !g.Enter() {
-		t.Error("cannot enter below the limit")
-	}
-	var all sync.WaitGroup
-	var inside, most atomic.Int64
-	for range 8 {
-		all.Go(func() {
-			for range 1000 {
-				if g.Enter() {
-					if n := inside.Add(1); n > most.Load() {
-						most.Store(n)
-					}
-					inside.Add(-1)
-					g.Leave()
-				}
-			}
-		})
-	}
-	all.Wait()
-	if g.Open() != 5 || most.Load() > 1 {
-		t.Errorf("%d inside at once, %d at the end", most.Load(), g.Open())
-	}
-}
-
 // TestStopMeetsResetInQueue: a client that has reset its connection while it was queued has no address any more. Whoever
 // gets such a connection would have to expect a nil RemoteAddr.
 func TestStopMeetsResetInQueue(t *testing.T) {

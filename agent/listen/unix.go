@@ -206,3 +206,16 @@ func dup(fd int) (int, error) {
 }
 
 func closeFD(fd int) { unix.Close(fd) }
+
+// ended reports whether there is nothing to be read any more, now or later.
+func ended(fd uintptr) bool {
+	var b [1]byte
+	n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	switch err {
+	case nil:
+		return n == 0
+	case unix.EAGAIN, unix.EINTR:
+		return false
+	}
+	return true
+}
