@@ -141,6 +141,7 @@ func bindingOf(o outcome) Binding {
 	if o.status == OK {
 		b.Tree = dtab.Map(o.tree, func(f found) Bound { return f.Bound })
 		b.Clusters = Clusters(b.Tree)
+		credit(b.Clusters, o.tree)
 	}
 	return b
 }
