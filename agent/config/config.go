@@ -24,6 +24,7 @@ type Config struct {
 	Drain     Drain
 	Relay     Relay
 	AccessLog *AccessLog // nil: none
+	Handover  string     // absolute path of a Unix socket to hand the listening sockets over; "": they are not
 
 	Interpreter *Interpreter // set: binds all names, and Dtab and Namers are empty
 }

@@ -88,6 +88,9 @@ func (l *loader) listener(raw *rawListener) Listener {
 	return out
 }
 
+// longestSocket is the longest path of a Unix socket: sun_path of unix(7), less its final zero.
+const longestSocket = 107
+
 // place takes the address, and what goes with its kind.
 func (l *loader) place(raw *rawListener, out *Listener) {
 	d := l.d
@@ -101,9 +104,8 @@ func (l *loader) place(raw *rawListener, out *Listener) {
 		return
 	}
 	out.Network, out.Address = "unix", path
-	const longest = 107 // of sun_path, less its final zero
-	if len(path) > longest || strings.ContainsRune(path, 0) {
-		d.Errorf(hclx.Place(raw.Address), fmt.Sprintf("a path of a Unix socket has at most %d bytes", longest), "address %q is too long", path)
+	if len(path) > longestSocket || strings.ContainsRune(path, 0) {
+		d.Errorf(hclx.Place(raw.Address), fmt.Sprintf("a path of a Unix socket has at most %d bytes", longestSocket), "address %q is too long", path)
 	}
 	mode, err := strconv.ParseUint(d.String(raw.SocketMode), 8, 32)
 	if err != nil || mode > 0o777 {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"argosy/internal/hclx"
@@ -45,6 +46,7 @@ func (l *loader) load() {
 	l.register()
 	l.drain()
 	l.relay()
+	l.handover()
 	l.ports(admin)
 	l.connect()
 }
@@ -68,6 +70,22 @@ func (l *loader) relay() {
 			File: d.String(log.File), Open: d.Bool(log.Open), Interval: d.Duration(log.Interval, 0, 24*time.Hour),
 		}
 	}
+}
+
+func (l *loader) handover() {
+	raw := l.raw.Handover
+	if raw == nil || raw.Socket == nil {
+		return
+	}
+	path := l.d.String(raw.Socket)
+	switch {
+	case l.d.Failed(raw.Socket):
+	case !filepath.IsAbs(path):
+		l.d.Errorf(hclx.Place(raw.Socket), `write socket = "/run/argosy/edge.handover"`, "socket %q is no absolute path", path)
+	case len(path) > longestSocket-8: // another name beside it is used on the way
+		l.d.Errorf(hclx.Place(raw.Socket), fmt.Sprintf("it may have %d bytes", longestSocket-8), "socket %q is too long", path)
+	}
+	l.cfg.Handover = path
 }
 
 // ports refuses what cannot be listened on side by side.

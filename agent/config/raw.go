@@ -35,6 +35,8 @@ type rawConfig struct {
 	Relay *rawRelay `hcl:"relay,block"`
 	// Write a line of JSON for each connection.
 	AccessLog *rawAccessLog `hcl:"access_log,block"`
+	// Hand the listening sockets to the process that follows this one.
+	Handover *rawHandover `hcl:"handover,block"`
 	// The order of leaving on SIGTERM.
 	Drain *rawDrain `hcl:"drain,block"`
 }
@@ -175,4 +177,12 @@ type rawAccessLog struct {
 	Open hclx.Attr `hcl:"open,optional" type:"boolean" default:"false"`
 	// Also so often while a connection is open; 0 is not.
 	Interval hclx.Attr `hcl:"interval,optional" type:"duration" default:"0s"`
+}
+
+// rawHandover lets a new process, started with the same block, take over from a running one: it gets the listening sockets,
+// begins to serve, and only then the old one stops accepting and drains. No connection is refused meanwhile.
+type rawHandover struct {
+	// The path of a Unix socket in a folder that both can write to, such as `/run/argosy/edge.handover`. Required.
+	Socket hclx.Attr  `hcl:"socket" type:"string"`
+	Range  hclx.Range `hcl:",def_range"`
 }

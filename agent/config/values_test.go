@@ -75,6 +75,7 @@ relay {
   engine  = "loop"
   workers = 3
 }
+handover { socket = "/run/argosy/edge.handover" }
 access_log {
   file     = "stderr"
   open     = true
@@ -172,6 +173,7 @@ client "/svc/db" {
 	after := func(d time.Duration) *time.Duration { return &d }
 	want := *got
 	want.Relay = Relay{Engine: "loop", Workers: 3}
+	want.Handover = "/run/argosy/edge.handover"
 	want.AccessLog = &AccessLog{File: "stderr", Open: true, Interval: time.Minute}
 	want.Listeners = []Listener{{
 		Name: "db", Network: "unix", Address: "/run/db.sock", Unix: UnixSocket{Mode: 0o600, Owner: "app", Group: "db"}, MaxConnections: 10,

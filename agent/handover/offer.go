@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,7 +28,7 @@ type Offering struct {
 // returns when this one accepts no more. After that nothing is offered any more.
 func Offer(path string, sockets func() ([]Socket, error), taken func(Taken), logger hclog.Logger) (*Offering, error) {
 	// Under another name first: a process that follows must never find the path without a listener.
-	staging := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
+	staging := fmt.Sprintf("%s.%d", path, os.Getpid())
 	os.Remove(staging)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: staging, Net: "unix"})
 	if err != nil {

@@ -1,5 +1,6 @@
 dtab { static = "" }
 relay { engine = "epoll" }
+handover { socket = "edge.sock" }
 listener "unix" {
   address     = "/run/x.sock"
   destination = "/svc/x"
