@@ -15,6 +15,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"argosy/agent/accesslog"
 	"argosy/agent/config"
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
@@ -29,9 +32,10 @@ import (
 
 // Deps is what an agent gets from its process. Without a logger it is silent; without a registry it has one of its own.
 type Deps struct {
-	Logger   hclog.Logger
-	Version  string
-	Registry *prometheus.Registry
+	Logger         hclog.Logger
+	Version        string
+	Registry       *prometheus.Registry
+	Stdout, Stderr io.Writer // for an access log that goes there; the process's own unless set
 }
 
 // Agent is one proxy. Its methods may be called from any goroutine, Run once.
@@ -43,6 +47,7 @@ type Agent struct {
 	names    *names
 	census   *census
 	failures *warnings
+	access   *accesslog.Log
 	planning chan struct{} // holds one while a plan is made
 
 	hard context.Context // ends when everything is to be dropped
@@ -70,6 +75,12 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	if deps.Registry == nil {
 		deps.Registry = prometheus.NewRegistry()
 	}
+	if deps.Stdout == nil {
+		deps.Stdout = os.Stdout
+	}
+	if deps.Stderr == nil {
+		deps.Stderr = os.Stderr
+	}
 	m, err := newMetrics(deps.Registry, deps.Version)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
@@ -77,7 +88,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	a := &Agent{
 		deps: deps, logger: deps.Logger, metrics: m, relay: relay.New(), names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
-		states: map[string]*listenerState{},
+		states: map[string]*listenerState{}, access: accesslog.New(deps.Logger, m.unlogged),
 	}
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
@@ -120,9 +131,10 @@ func (a *Agent) Started() <-chan struct{} { return a.started }
 
 // chores does what has to be done now and then. stop ends and waits.
 func (a *Agent) chores() (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
+	var running sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	running.Go(func() { a.tellOpen(ctx) })
+	running.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -130,14 +142,14 @@ func (a *Agent) chores() (stop func()) {
 			case <-tick.C:
 				a.names.evict()
 				a.forgetRetired()
-			case <-done:
+			case <-ctx.Done():
 				return
 			}
 		}
-	}()
+	})
 	return func() {
-		close(done)
-		<-ended
+		cancel()
+		running.Wait()
 	}
 }
 

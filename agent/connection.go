@@ -29,9 +29,10 @@ type connection struct {
 	opened   time.Time
 	meter    relay.Meter
 
-	destination *destination    // set while connecting, then only read
-	lease       *balance.Lease  // likewise
-	cluster     *clusterMetrics // likewise
+	destination *destination   // set while connecting, then only read
+	lease       *balance.Lease // likewise
+	flow        *flow          // likewise
+	trail       *trail         // for the access log; nil: none
 
 	older, newer *connection // in the census
 
@@ -78,18 +79,27 @@ func (a *Agent) accept(l *listener, conn net.Conn) {
 	if !l.state.gate.Enter() {
 		m.closed[outcome.Limit].Inc()
 		relay.Abort(conn)
+		a.tellRefused(l, clientOf(conn), outcome.Limit)
 		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: too many are open", "max_connections", l.config.MaxConnections)
 		return
 	}
 	m.active.Inc()
 	c := &connection{agent: a, listener: l, opened: time.Now()}
-	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		c.client = from.AddrPort()
+	c.client = clientOf(conn)
+	if a.access.On() {
+		c.trail = newTrail()
 	}
-	c.meter.Parent = m.bytes
 	c.begin(conn)
 	a.census.add(c)
 	go c.run()
+}
+
+// clientOf is the client's address, zero for Unix sockets.
+func clientOf(conn net.Conn) netip.AddrPort {
+	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return from.AddrPort()
+	}
+	return netip.AddrPort{}
 }
 
 // begin gives the connection what it needs for its way on a goroutine.
@@ -144,7 +154,9 @@ func (c *connection) run() {
 func (c *connection) connected(lease *balance.Lease) {
 	d := c.destination
 	c.lease = lease
-	c.cluster = c.agent.metrics.connected(d.label, d.clusterLabel(lease.Key))
+	c.flow = c.agent.metrics.connected(c.listener.state.metrics, d.label, d.clusterLabel(lease.Key), lease.Endpoint.Addr)
+	c.meter.Parent = &c.flow.meter
+	c.markConnected()
 	if c.agent.logger.IsDebug() {
 		c.agent.logger.Debug("connection open", c.fields()...)
 	}
@@ -170,7 +182,7 @@ func (c *connection) joined(link relay.Link) {
 }
 
 // ended is called by the relay.
-func (c *connection) ended(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) }
+func (c *connection) ended(r relay.Result) { c.finish(r) }
 
 // clusterLabel is what metrics call a cluster of d.
 func (d *destination) clusterLabel(key string) string {
@@ -184,6 +196,7 @@ func (c *connection) routed(in *listen.Inbound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = connecting
+	c.markNamed()
 	if peer := peerName(in.Conn); c.listener.config.SNI != nil || peer != "" {
 		c.hello = &hello{name: in.Name, serverName: in.ServerName, peer: peer}
 	}
@@ -240,23 +253,25 @@ func (c *connection) refused(err error) {
 	} else if c.destination != nil {
 		c.destination.refused.Add(1)
 	}
-	c.finish(o, relay.Neither, err)
+	c.finish(relay.Result{Outcome: o, Err: err})
 }
 
 // finish closes the books. It is called once.
-func (c *connection) finish(o outcome.Outcome, first relay.Side, err error) {
+func (c *connection) finish(r relay.Result) {
 	m := c.listener.state.metrics
 	if c.lease != nil {
 		c.lease.Done()
-		c.agent.metrics.disconnected(c.cluster)
+		c.flow.endpoint.cluster.observe(time.Since(c.opened), r.Answered)
+		c.agent.metrics.disconnected(c.flow)
 	}
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
 	}
 	c.listener.state.gate.Leave()
 	m.active.Dec()
-	m.closed[o].Inc()
-	c.log(o, first, err)
+	m.closed[r.Outcome].Inc()
+	c.log(r.Outcome, r.First, r.Err)
+	c.tellClosed(r)
 	c.agent.census.remove(c)
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"argosy/agent/accesslog"
 	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
@@ -24,6 +25,7 @@ type generation struct {
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
 	services   []register.Service // in Consul's catalog
+	accessLog  *accesslog.Sink    // nil: none
 }
 
 // clientRule is a client block, made ready.
@@ -143,6 +145,14 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		}
 		undos = append(undos, g.admin.stop)
 	}
+	if cfg.AccessLog != nil {
+		sink, err := a.openAccessLog(cfg.AccessLog)
+		if err != nil {
+			return nil, nil, err
+		}
+		g.accessLog = sink
+		undos = append(undos, func() { sink.Close() })
+	}
 	if g.services, err = services(cfg, g, a.deps.Version); err != nil {
 		return nil, nil, err
 	}
@@ -198,6 +208,7 @@ func (a *Agent) commit(g, old *generation) {
 	}
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
+	a.access.Use(g.accessLog)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil
 		if fresh {
