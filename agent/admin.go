@@ -66,7 +66,10 @@ func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.deps.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /health", a.serveHealth)
-	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.connections()) })
+	mux.HandleFunc("GET /v1/connections", a.serveConnections)
+	mux.HandleFunc("DELETE /v1/connections", a.serveCloseMany)
+	mux.HandleFunc("GET /v1/connections/{id}", a.serveConnection)
+	mux.HandleFunc("DELETE /v1/connections/{id}", a.serveClose)
 	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, a.routes(r.URL.Query().Get("name")))
 	})
@@ -102,53 +105,6 @@ func (a *Agent) serveHealth(w http.ResponseWriter, _ *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	answer(w, status, h)
-}
-
-// ConnectionInfo is one live connection as /v1/connections shows it.
-type ConnectionInfo struct {
-	ID         uint64    `json:"id"`
-	Listener   string    `json:"listener"`
-	Client     string    `json:"client"`
-	Peer       string    `json:"peer,omitempty"`
-	ServerName string    `json:"server_name,omitempty"`
-	Phase      string    `json:"phase"` // routing, connecting or open
-	Opened     time.Time `json:"opened"`
-	Name       string    `json:"name,omitempty"`
-	Cluster    string    `json:"cluster,omitempty"`
-	Endpoint   string    `json:"endpoint,omitempty"`
-	Draining   bool      `json:"endpoint_draining,omitempty"` // the endpoint gets no new connections
-	Attempts   int       `json:"attempts"`
-	In         int64     `json:"bytes_in"`
-	Out        int64     `json:"bytes_out"`
-}
-
-func (a *Agent) connections() []ConnectionInfo {
-	all := []ConnectionInfo{}
-	for _, c := range a.census.all() {
-		all = append(all, c.info())
-	}
-	return all
-}
-
-func (c *connection) info() ConnectionInfo {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := ConnectionInfo{
-		ID: c.id, Listener: c.listener.name, Client: "unix", Phase: c.phase.String(), Opened: c.opened,
-		Cluster: c.tried, Endpoint: c.endpoint, Attempts: int(c.attempts), In: c.meter.In.Load(), Out: c.meter.Out.Load(),
-	}
-	if c.client.IsValid() {
-		i.Client = c.client.String()
-	}
-	if h := c.hello; h != nil {
-		i.Name, i.ServerName, i.Peer = h.name.String(), h.serverName, h.peer
-	} else if c.phase != routing {
-		i.Name = c.listener.label
-	}
-	if c.phase == open {
-		i.Draining = c.lease.Gone()
-	}
-	return i
 }
 
 // RoutesInfo is what /v1/routes shows.
