@@ -124,6 +124,8 @@ type ListenerInfo struct {
 	ConnectTimeout string `json:"connect_timeout"`
 	IdleTimeout    string `json:"idle_timeout"`
 	Open           int    `json:"open"`
+
+	Settings Settings `json:"settings"`
 }
 
 // DestinationInfo is a name and what it stands for.
@@ -134,17 +136,21 @@ type DestinationInfo struct {
 	Tree     string                `json:"tree,omitempty"` // the bound names, as in a Dtab
 	Refused  uint64                `json:"refused"`        // connections that got no endpoint, since the name is in use
 	Clusters []balance.ClusterInfo `json:"clusters"`
+
+	Paths []PathSettings `json:"paths"` // by listener and client block, with what is in force
 }
 
 // routes lists all destinations, or only the one of that name.
 func (a *Agent) routes(name string) RoutesInfo {
-	info := RoutesInfo{Interpreter: a.current.Load().interpreterInfo(), Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
+	g := a.current.Load()
+	settings := newSettingsOf(g)
+	info := RoutesInfo{Interpreter: g.interpreterInfo(), Listeners: listenerInfos(g, settings), Destinations: []DestinationInfo{}}
 	for _, d := range a.names.all() {
 		if name != "" && d.name.String() != name {
 			continue
 		}
 		b := d.binding.Value()
-		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Refused: d.refused.Load(), Clusters: d.balancer.State()}
+		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Refused: d.refused.Load(), Clusters: d.balancer.State(), Paths: settings.destination(d)}
 		if b.Err != nil {
 			i.Error = b.Err.Error()
 		}
@@ -158,12 +164,17 @@ func (a *Agent) routes(name string) RoutesInfo {
 
 // Listeners lists the listeners in the order of the configuration, with the addresses they have been bound to.
 func (a *Agent) Listeners() []ListenerInfo {
+	g := a.current.Load()
+	return listenerInfos(g, newSettingsOf(g))
+}
+
+func listenerInfos(g *generation, settings *settingsOf) []ListenerInfo {
 	all := []ListenerInfo{}
-	for _, l := range a.current.Load().listeners {
+	for _, l := range g.listeners {
 		i := ListenerInfo{
 			Name: l.name, Address: l.port.socket.Addr().String(), Destination: l.label,
 			MaxConnections: l.config.MaxConnections, ConnectTimeout: l.config.ConnectTimeout.String(),
-			IdleTimeout: l.config.Timeouts.Idle.String(),
+			IdleTimeout: l.config.Timeouts.Idle.String(), Settings: settings.listener(l),
 		}
 		if l.state != nil {
 			i.Open = l.state.gate.Open()
