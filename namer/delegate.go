@@ -34,7 +34,7 @@ func (e *evaluation) match(path dtab.Path) (entries []int, ok bool) {
 // follow binds what the entry at an index makes of a path that it matches.
 func (e *evaluation) follow(index int, path dtab.Path, depth int, weight *float64) outcome {
 	entry, before := e.table.entry(index), e.by
-	e.by = &Rewrite{Entry: index, Dentry: entry, Before: before}
+	e.by = &use{entry: index, dentry: entry, before: before}
 	defer func() { e.by = before }()
 	return bind(e, entry.Dst, depth, weight, func(leaf dtab.Path, weight *float64) outcome {
 		return e.lookup(e.below(leaf, entry, path), depth, weight)

@@ -49,7 +49,7 @@ type evaluation struct {
 
 	left  int       // of the budget, see spend
 	deep  int       // nodes of trees around this one
-	by    *Rewrite  // the entry that has led here
+	by    *use      // the entry that has led here
 	abort error     // why the whole is given up
 	wake  time.Time // when to look again though nothing has changed; zero: no need
 }
@@ -58,7 +58,7 @@ type evaluation struct {
 type found struct {
 	Bound
 	from *lookup
-	by   *Rewrite
+	by   *use
 }
 
 // outcome is the state of a (partial) answer.

@@ -39,7 +39,7 @@ type Options struct {
 	// used as soon as it is known. 0: for ever, as Linkerd does.
 	PendingLegTimeout time.Duration
 
-	// Rewrites publishes a binding also when only the entries that have led to it have changed, see Cluster.By.
+	// Rewrites fills in Cluster.By, and publishes a binding also when only the entries that have led to it have changed.
 	Rewrites bool
 
 	// Raw publishes Failed and Pending even after a good binding, for those who show the state of names. Whoever carries

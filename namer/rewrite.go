@@ -2,19 +2,17 @@ package namer
 
 import (
 	"slices"
-	"sync/atomic"
 	"unicode/utf8"
 
 	"argosy/dtab"
 )
 
-// Rewrite is the use of an entry of the table on the way from a name to what it is bound to. It is not changed.
+// Rewrite is the use of an entry of the table on the way from a name to what it is bound to. It is not changed, and
+// holds on to nothing of the table: connections may keep it for as long as they live.
 type Rewrite struct {
-	Entry  int // index into the stored table, and behind it the interpreter's own entries
-	Dentry *dtab.Dentry
+	Entry  int      // index into the stored table, and behind it the interpreter's own entries
+	Text   string   // as in a Dtab, or the beginning of it
 	Before *Rewrite // the one before, or nil
-
-	text atomic.Pointer[string]
 }
 
 // All returns the rewrites up to r, in their order.
@@ -27,50 +25,78 @@ func (r *Rewrite) All() []*Rewrite {
 	return all
 }
 
-// longestText is how many bytes of an entry Text gives: entries may be large, and its number tells which one it is.
-const longestText = 200
-
-// Text is the entry as in a Dtab, or the beginning of it. It may be asked for often, and from any goroutine.
-func (r *Rewrite) Text() string {
-	if t := r.text.Load(); t != nil {
-		return *t
-	}
-	text := r.Dentry.String()
-	if end := longestText; len(text) > end {
-		for end > 0 && !utf8.RuneStart(text[end]) {
-			end--
+func (r *Rewrite) equal(s *Rewrite) bool {
+	for ; r != nil && s != nil && r != s; r, s = r.Before, s.Before {
+		if r.Entry != s.Entry || r.Text != s.Text {
+			return false
 		}
-		text = text[:end] + "..."
 	}
-	r.text.Store(&text)
-	return text
+	return r == s
 }
 
-// credit notes in clusters which entries have led to the leaves of the tree that they were made of.
-func credit(clusters []Cluster, t dtab.Tree[found]) {
+// sameRewrites reports whether two bindings came about in the same way.
+func sameRewrites(a, b []Cluster) bool {
+	return slices.EqualFunc(a, b, func(x, y Cluster) bool { return x.By.equal(y.By) })
+}
+
+// use is the use of an entry in an evaluation.
+type use struct {
+	entry  int
+	dentry *dtab.Dentry
+	before *use
+}
+
+// longestText is how many bytes of an entry a Rewrite has: entries may be large, and the number tells which one it is.
+const longestText = 200
+
+// rewrites turns uses into what may be kept. It writes each entry once, as long as it stays in use.
+type rewrites struct {
+	texts map[*dtab.Dentry]string // of the last time
+}
+
+// credit notes in clusters which entries have led to the leaves of the tree that they were made of. Where that is as it
+// was in the clusters before, it is the same Rewrite.
+func (r *rewrites) credit(clusters []Cluster, t dtab.Tree[found], before []Cluster) {
+	texts, done := map[*dtab.Dentry]string{}, map[*use]*Rewrite{}
 	next := 0
 	dtab.Map(t, func(f found) struct{} {
 		for next < len(clusters) && len(clusters[next].ID) == 0 { // a $
 			next++
 		}
 		if next < len(clusters) && clusters[next].ID.Equal(f.ID) {
-			clusters[next].By = f.by
+			clusters[next].By = r.keep(f.by, texts, done)
+			if next < len(before) && before[next].By.equal(clusters[next].By) {
+				clusters[next].By = before[next].By
+			}
 			next++
 		}
 		return struct{}{}
 	})
+	r.texts = texts
 }
 
-// sameRewrites reports whether two bindings came about in the same way. Entries that are alike are told apart by their
-// number.
-func sameRewrites(a, b []Cluster) bool {
-	return slices.EqualFunc(a, b, func(x, y Cluster) bool {
-		m, n := x.By, y.By
-		for ; m != nil && n != nil && m != n; m, n = m.Before, n.Before {
-			if m.Entry != n.Entry || !m.Dentry.Equal(*n.Dentry) {
-				return false
-			}
+func (r *rewrites) keep(u *use, texts map[*dtab.Dentry]string, done map[*use]*Rewrite) *Rewrite {
+	if u == nil {
+		return nil
+	}
+	if done[u] == nil {
+		text, ok := r.texts[u.dentry]
+		if !ok {
+			text = beginning(u.dentry.String())
 		}
-		return m == n
-	})
+		texts[u.dentry] = text
+		done[u] = &Rewrite{Entry: u.entry, Text: text, Before: r.keep(u.before, texts, done)}
+	}
+	return done[u]
+}
+
+func beginning(text string) string {
+	end := longestText
+	if len(text) <= end {
+		return text
+	}
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "..."
 }

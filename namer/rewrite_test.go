@@ -1,6 +1,7 @@
 package namer_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -41,7 +42,7 @@ func TestRewrites(t *testing.T) {
 		want("/#/m/b: 1 0, /#/m/c: 1 2, /:")
 		now, superseded := b.Load()
 		last := now.Clusters[1].By
-		if got := last.Text(); got != "/c=>/x | /#/m/c" || last.Text() != got {
+		if got := last.Text; got != "/c=>/x | /#/m/c" {
 			t.Errorf("entry %q", got)
 		}
 		r.set("/svc => /#/m; /svc/a => 9 * /svc/b & 1 * /c & $; /c => /x | /#/m/c; /x => ~; /other => /y")
@@ -53,10 +54,18 @@ func TestRewrites(t *testing.T) {
 		}
 		r.set("/y => /z; /svc => /#/m; /svc/a => 9 * /svc/b & 1 * /c & $; /c => /x | /#/m/c; /x => ~")
 		want("/#/m/b: 2 1, /#/m/c: 2 3, /:")
+		now, _ = b.Load()
+		r.m.SetEndpoints("b", "10.0.0.1:1", "10.0.0.1:2")
+		want("/#/m/b: 2 1, /#/m/c: 2 3, /:")
+		if again, _ := b.Load(); again.Clusters[0].By != now.Clusters[0].By {
+			t.Error("the same way is another object after a change of endpoints")
+		}
+		r.table.Set(namer.TableState{Status: namer.Failed, Err: errors.New("the store is away")})
+		want("/#/m/b: 2 1, /#/m/c: 2 3, /:") // the last good one
 		r.set("/svc => /#/m; /svc/a => " + strings.Repeat("/nowhere | ", 30) + "/svc/b")
 		want("/#/m/b: 1 0")
 		now, _ = b.Load()
-		if text := now.Clusters[0].By.Before.Text(); len(text) != 203 || !strings.HasSuffix(text, "...") {
+		if text := now.Clusters[0].By.Before.Text; len(text) != 203 || !strings.HasSuffix(text, "...") {
 			t.Errorf("a long entry is %q", text)
 		}
 		r.m.SetEndpoints("direct", "10.0.0.3:1")

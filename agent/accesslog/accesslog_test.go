@@ -38,14 +38,10 @@ func (c *counter) value() int {
 }
 
 func TestLine(t *testing.T) {
-	table, err := dtab.Parse(`/svc => /#/static; /svc/redis => /svc/redis2`)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := Record{
 		Time: time.Date(2026, 5, 4, 10, 12, 1, 123456000, time.UTC), Event: EventClose, ID: 7, Listener: "redis",
 		Client: netip.MustParseAddrPort("10.0.0.9:40000"), Name: dtab.MustParsePath("/svc/redis"),
-		Rewrites: &namer.Rewrite{Entry: 0, Dentry: &table[0], Before: &namer.Rewrite{Entry: 1, Dentry: &table[1]}},
+		Rewrites: &namer.Rewrite{Entry: 0, Text: "/svc=>/#/static", Before: &namer.Rewrite{Entry: 1, Text: "/svc/redis=>/svc/redis2"}},
 		Cluster:  "/#/static/redis2", Endpoint: "10.0.0.1:6379", Attempts: 1, In: 10, Out: 17,
 		Connected: 412 * time.Microsecond, Answered: 1501 * time.Microsecond, Duration: 2 * time.Second, Outcome: "ok", ClosedFirst: "client",
 	}

@@ -110,7 +110,7 @@ func rewrites(b []byte, last *namer.Rewrite) []byte {
 		b = append(b, `{"entry":`...)
 		b = strconv.AppendInt(b, int64(r.Entry)+1, 10)
 		b = append(b, `,"text":`...)
-		b = quoted(b, r.Text())
+		b = quoted(b, r.Text)
 		b = append(b, '}')
 	}
 	return append(b, ']')
