@@ -18,9 +18,8 @@ const accessLogPatience = 5 * time.Second
 
 // trail is what only the access log needs to know of a connection. Those have one that were accepted while it was on.
 type trail struct {
-	named     time.Duration // since the connection was accepted; negative: not yet
-	connected time.Duration // likewise
-	rewrites  *namer.Rewrite
+	named     time.Duration  // since the connection was accepted; negative: not yet
+	connected time.Duration  // likewise
 	proxy     netip.AddrPort // who told the client's address
 	alpn      string
 }
@@ -53,7 +52,6 @@ func (c *connection) markConnected() {
 	now := time.Now()
 	t.connected = now.Sub(c.opened)
 	t.named = max(t.named, 0)
-	t.rewrites = c.destination.rewrites(c.lease.Cluster)
 	if s := c.agent.current.Load().config.AccessLog; s != nil && s.Open {
 		c.agent.access.Add(c.record(accesslog.EventOpen, now))
 	}
@@ -65,7 +63,7 @@ func (c *connection) record(event string, now time.Time) accesslog.Record {
 	defer c.mu.Unlock()
 	r := accesslog.Record{
 		Time: now, Event: event, ID: c.id, Listener: c.listener.name, Client: c.client, Cluster: c.tried, Endpoint: c.endpoint,
-		Attempts: int(c.attempts), In: c.meter.In.Load(), Out: c.meter.Out.Load(),
+		Rewrites: c.rewrites, Attempts: int(c.attempts), In: c.meter.In.Load(), Out: c.meter.Out.Load(),
 		Named: -1, Connected: -1, Answered: -1, Duration: now.Sub(c.opened),
 	}
 	if h := c.hello; h != nil {
@@ -74,7 +72,7 @@ func (c *connection) record(event string, now time.Time) accesslog.Record {
 		r.Name = c.listener.config.Destination
 	}
 	if t := c.trail; t != nil {
-		r.Named, r.Connected, r.Rewrites, r.Proxy, r.ALPN = t.named, t.connected, t.rewrites, t.proxy, t.alpn
+		r.Named, r.Connected, r.Proxy, r.ALPN = t.named, t.connected, t.proxy, t.alpn
 	}
 	return r
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -88,7 +89,7 @@ func TestAccessLog(t *testing.T) {
 		opened.Named == nil || opened.Connected == nil || opened.ID == 0 {
 		t.Errorf("opened: %+v", opened)
 	}
-	if len(opened.Dtab) != 2 || opened.Dtab[0].Entry != 2 || !strings.HasPrefix(opened.Dtab[0].Text, "/svc/cache=>") || opened.Dtab[1].Entry != 1 {
+	if len(opened.Dtab) != 2 || opened.Dtab[0].Entry != 2 || !strings.HasPrefix(opened.Dtab[0].Text, "/svc/cache => ") || opened.Dtab[1].Entry != 1 {
 		t.Errorf("entries: %+v", opened.Dtab)
 	}
 	if periodic.Event != "periodic" || periodic.ID != opened.ID || periodic.In != 10 || periodic.Out != 17 || periodic.Duration < 1 {
@@ -192,6 +193,32 @@ func TestAccessLogReload(t *testing.T) {
 	}
 	if closed != 4 {
 		t.Errorf("%d lines of closed connections", closed)
+	}
+}
+
+// A configuration that comes to nothing leaves no file open.
+func TestAccessLogUndone(t *testing.T) {
+	cfg := baseConfig(nil)
+	cfg.Listeners = []config.Listener{listenerTo("a", "/svc/a")}
+	a, err := New(cfg, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, before := settled(t)
+	next := *cfg
+	next.AccessLog = &config.AccessLog{File: filepath.Join(t.TempDir(), "access.log")}
+	for range 5 {
+		if err := a.Reload(&next); err == nil {
+			t.Fatal("an agent that does not run reloads")
+		}
+	}
+	if after := descriptors(t); after > before+2 {
+		t.Errorf("%d descriptors, before %d", after, before)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Run(ctx); err != nil { // gives up what New has taken
+		t.Error(err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 	"argosy/dtab"
+	"argosy/namer"
 )
 
 const defaultConnectTimeout = 10 * time.Second
@@ -33,6 +34,7 @@ type connection struct {
 	lease       *balance.Lease // likewise
 	flow        *flow          // likewise
 	trail       *trail         // for the access log; nil: none
+	rewrites    *namer.Rewrite // the entries that led from the name to the cluster, when that was decided; nil: not known
 
 	older, newer *connection // in the census
 
@@ -156,6 +158,7 @@ func (c *connection) connected(lease *balance.Lease) {
 	c.lease = lease
 	c.flow = c.agent.metrics.connected(c.listener.state.metrics, d.label, d.clusterLabel(lease.Key), lease.Endpoint.Addr)
 	c.meter.Parent = &c.flow.meter
+	c.rewrites = d.rewrites(lease.Cluster)
 	c.markConnected()
 	if c.agent.logger.IsDebug() {
 		c.agent.logger.Debug("connection open", c.fields()...)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"argosy/agent/outcome"
+	"argosy/internal/explanation"
 )
 
 // ConnectionInfo is one live connection as /v1/connections shows it.
@@ -27,12 +28,16 @@ type ConnectionInfo struct {
 	Age        float64   `json:"age_seconds"`
 	Quiet      *float64  `json:"quiet_seconds,omitempty"` // how long nothing has moved; of open ones
 	Name       string    `json:"name,omitempty"`
-	Cluster    string    `json:"cluster,omitempty"`
-	Endpoint   string    `json:"endpoint,omitempty"`
-	Draining   bool      `json:"endpoint_draining,omitempty"` // the endpoint gets no new connections
-	Attempts   int       `json:"attempts"`
-	In         int64     `json:"bytes_in"`
-	Out        int64     `json:"bytes_out"`
+
+	// Dtab are the entries that led from there to the cluster, when that was decided.
+	Dtab []explanation.Used `json:"dtab,omitempty"`
+
+	Cluster  string `json:"cluster,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Draining bool   `json:"endpoint_draining,omitempty"` // the endpoint gets no new connections
+	Attempts int    `json:"attempts"`
+	In       int64  `json:"bytes_in"`
+	Out      int64  `json:"bytes_out"`
 }
 
 func (c *connection) info() ConnectionInfo {
@@ -52,6 +57,9 @@ func (c *connection) info() ConnectionInfo {
 		i.Name = c.listener.label
 	}
 	if c.phase == open {
+		for _, r := range c.rewrites.All() {
+			i.Dtab = append(i.Dtab, explanation.Used{Entry: r.Entry + 1, Text: r.Text})
+		}
 		i.Draining = c.lease.Gone()
 		if c.link != nil {
 			quiet := seconds(c.link.Quiet())

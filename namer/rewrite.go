@@ -11,7 +11,7 @@ import (
 // holds on to nothing of the table: connections may keep it for as long as they live.
 type Rewrite struct {
 	Entry  int      // index into the stored table, and behind it the interpreter's own entries
-	Text   string   // as in a Dtab, or the beginning of it
+	Text   string   // "/prefix => /path", or the beginning of it
 	Before *Rewrite // the one before, or nil
 }
 
@@ -82,7 +82,7 @@ func (r *rewrites) keep(u *use, texts map[*dtab.Dentry]string, done map[*use]*Re
 	if done[u] == nil {
 		text, ok := r.texts[u.dentry]
 		if !ok {
-			text = beginning(u.dentry.String())
+			text = beginning(u.dentry.Prefix.String() + " => " + dtab.TreeString(u.dentry.Dst))
 		}
 		texts[u.dentry] = text
 		done[u] = &Rewrite{Entry: u.entry, Text: text, Before: r.keep(u.before, texts, done)}

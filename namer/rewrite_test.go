@@ -42,7 +42,7 @@ func TestRewrites(t *testing.T) {
 		want("/#/m/b: 1 0, /#/m/c: 1 2, /:")
 		now, superseded := b.Load()
 		last := now.Clusters[1].By
-		if got := last.Text; got != "/c=>/x | /#/m/c" {
+		if got := last.Text; got != "/c => /x | /#/m/c" {
 			t.Errorf("entry %q", got)
 		}
 		r.set("/svc => /#/m; /svc/a => 9 * /svc/b & 1 * /c & $; /c => /x | /#/m/c; /x => ~; /other => /y")

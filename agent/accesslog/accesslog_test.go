@@ -41,12 +41,12 @@ func TestLine(t *testing.T) {
 	r := Record{
 		Time: time.Date(2026, 5, 4, 10, 12, 1, 123456000, time.UTC), Event: EventClose, ID: 7, Listener: "redis",
 		Client: netip.MustParseAddrPort("10.0.0.9:40000"), Name: dtab.MustParsePath("/svc/redis"),
-		Rewrites: &namer.Rewrite{Entry: 0, Text: "/svc=>/#/static", Before: &namer.Rewrite{Entry: 1, Text: "/svc/redis=>/svc/redis2"}},
+		Rewrites: &namer.Rewrite{Entry: 0, Text: "/svc => /#/static", Before: &namer.Rewrite{Entry: 1, Text: "/svc/redis => /svc/redis2"}},
 		Cluster:  "/#/static/redis2", Endpoint: "10.0.0.1:6379", Attempts: 1, In: 10, Out: 17,
 		Connected: 412 * time.Microsecond, Answered: 1501 * time.Microsecond, Duration: 2 * time.Second, Outcome: "ok", ClosedFirst: "client",
 	}
 	const want = `{"time":"2026-05-04T10:12:01.123456Z","event":"close","id":7,"listener":"redis","client":"10.0.0.9:40000","name":"/svc/redis",` +
-		`"dtab":[{"entry":2,"text":"/svc/redis=>/svc/redis2"},{"entry":1,"text":"/svc=>/#/static"}],"cluster":"/#/static/redis2",` +
+		`"dtab":[{"entry":2,"text":"/svc/redis => /svc/redis2"},{"entry":1,"text":"/svc => /#/static"}],"cluster":"/#/static/redis2",` +
 		`"endpoint":"10.0.0.1:6379","attempts":1,"bytes_in":10,"bytes_out":17,"name_seconds":0,"connect_seconds":0.000412,` +
 		`"first_byte_seconds":0.001501,"duration_seconds":2,"outcome":"ok","closed_first":"client"}` + "\n"
 	if got := string(r.append(nil)); got != want {
