@@ -120,7 +120,7 @@ func TestAccessLog(t *testing.T) {
 		t.Errorf("lines:\n%s", b)
 	}
 	if l := closed["cache ok"]; l.ID != opened.ID || l.In != 10 || l.Out != 17 || l.First != "client" || l.Duration < periodic.Duration ||
-		l.Answered != nil && (*l.Answered <= 0 || *l.Answered > l.Duration) || *l.Connected > l.Duration || len(l.Dtab) != 2 {
+		l.Answered == nil || *l.Answered <= 0 || *l.Answered > l.Duration || *l.Connected > l.Duration || len(l.Dtab) != 2 {
 		t.Errorf("closed: %+v", l)
 	}
 	if l := closed["down dial"]; l.Name != "/svc/down" || l.Endpoint != down || l.Attempts == 0 || l.Error == "" || l.Connected != nil {

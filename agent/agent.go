@@ -44,6 +44,7 @@ type Agent struct {
 	logger   hclog.Logger
 	metrics  *metrics
 	relay    relay.Relay
+	loop     *relay.Loop // the same, where it is the event loop; else nil
 	names    *names
 	census   *census
 	failures *warnings
@@ -86,15 +87,19 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	a := &Agent{
-		deps: deps, logger: deps.Logger, metrics: m, relay: relay.New(), names: newNames(m, deps.Logger),
+		deps: deps, logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
 		states: map[string]*listenerState{}, access: accesslog.New(deps.Logger, m.unlogged),
+	}
+	if err := a.chooseRelay(cfg.Relay); err != nil {
+		return nil, err
 	}
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
 	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {
+		a.closeRelay()
 		return nil, err
 	}
 	a.current.Store(g)
@@ -124,6 +129,37 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.leave()
 	stopChores()
 	return nil
+}
+
+// chooseRelay starts what moves the bytes.
+func (a *Agent) chooseRelay(c config.Relay) error {
+	if c.Engine != "goroutines" {
+		loop, err := relay.NewLoop(relay.LoopOptions{Workers: c.Workers, Logger: a.logger.Named("relay")})
+		if err == nil {
+			a.relay, a.loop = loop, loop
+			return nil
+		}
+		if c.Engine == "loop" || !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	a.relay = relay.New()
+	return nil
+}
+
+// closeRelay ends the relay's threads. No connection may be left.
+func (a *Agent) closeRelay() {
+	if a.loop != nil {
+		a.loop.Close()
+	}
+}
+
+// Procs is the value of GOMAXPROCS that the agent wants; 0 is Go's own.
+func (a *Agent) Procs() int {
+	if a.loop == nil {
+		return 0
+	}
+	return a.loop.Procs()
 }
 
 // Started returns a channel that is closed when Run has begun to serve. Reload is refused before that.

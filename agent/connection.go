@@ -32,7 +32,7 @@ type connection struct {
 
 	destination *destination   // set while connecting, then only read
 	lease       *balance.Lease // likewise
-	flow        *flow          // likewise
+	traffic     *traffic       // likewise
 	trail       *trail         // for the access log; nil: none
 	rewrites    *namer.Rewrite // the entries that led from the name to the cluster, when that was decided; nil: not known
 
@@ -62,6 +62,7 @@ func (p phase) String() string { return [...]string{"routing", "connecting", "op
 
 // setup is what a connection needs until it is joined.
 type setup struct {
+	loop   *onLoop         // set on the event loop; the others then are not
 	conn   net.Conn        // as accepted
 	ctx    context.Context // ends when the connection is stopped
 	cancel context.CancelCauseFunc
@@ -76,47 +77,56 @@ type hello struct {
 
 // accept takes a connection over from a socket. It does not block.
 func (a *Agent) accept(l *listener, conn net.Conn) {
+	var from netip.AddrPort
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		from = tcp.AddrPort()
+	}
+	c := a.admit(l, from)
+	if c == nil {
+		relay.Abort(conn)
+		return
+	}
+	c.begin(conn)
+	go c.run(nil)
+}
+
+// admit opens the books of a new connection, unless it is one too many: then it returns nil.
+func (a *Agent) admit(l *listener, from netip.AddrPort) *connection {
 	m := l.state.metrics
 	m.opened.Inc()
 	if !l.state.gate.Enter() {
 		m.closed[outcome.Limit].Inc()
-		relay.Abort(conn)
-		a.tellRefused(l, clientOf(conn), outcome.Limit)
+		a.tellRefused(l, from, outcome.Limit)
 		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: too many are open", "max_connections", l.config.MaxConnections)
-		return
+		return nil
 	}
 	m.active.Inc()
-	c := &connection{agent: a, listener: l, opened: time.Now()}
-	c.client = clientOf(conn)
+	m.waiting.Inc()
+	c := &connection{agent: a, listener: l, client: from, opened: time.Now()}
 	if a.access.On() {
 		c.trail = newTrail()
 	}
-	c.begin(conn)
 	a.census.add(c)
-	go c.run()
-}
-
-// clientOf is the client's address, zero for Unix sockets.
-func clientOf(conn net.Conn) netip.AddrPort {
-	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		return from.AddrPort()
-	}
-	return netip.AddrPort{}
+	return c
 }
 
 // begin gives the connection what it needs for its way on a goroutine.
 func (c *connection) begin(conn net.Conn) {
 	s := &setup{conn: conn}
 	s.ctx, s.cancel = context.WithCancelCause(c.agent.hard)
+	c.mu.Lock()
 	c.setup = s
+	stopped := c.stopped
+	c.mu.Unlock()
+	if stopped != "" {
+		s.cancel(outcome.Wrap(stopped, errStopped))
+	}
 }
 
-// run finds the name, waits for an endpoint, connects it, and hands both connections to the relay.
-func (c *connection) run() {
-	l, m := c.listener, c.listener.state.metrics
-	m.waiting.Inc()
-	waiting := sync.OnceFunc(m.waiting.Dec)
-	defer waiting()
+// run finds the name, waits for an endpoint, connects it, and hands both connections to the relay. An endpoint that has been
+// picked already is tried first.
+func (c *connection) run(picked *balance.Lease) {
+	l := c.listener
 	ctx, cancel := context.WithTimeout(c.setup.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
@@ -131,21 +141,22 @@ func (c *connection) run() {
 	if !in.FromWire {
 		label = in.Name.String()
 	}
-	d, err := c.agent.names.acquire(in.Name, label)
-	if err != nil {
-		c.refuse(in.Conn, err)
-		return
+	d := c.destination
+	if d == nil {
+		if d, err = c.agent.names.acquire(in.Name, label); err != nil {
+			c.refuse(in.Conn, err)
+			return
+		}
+		c.destination = d
 	}
-	c.destination = d
 	generation := c.agent.current.Load()
-	server, lease, err := dial.Connect(ctx, d.picker(ctx),
+	server, lease, err := dial.Connect(ctx, d.picker(ctx, picked),
 		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
 		c.refuse(in.Conn, err)
 		return
 	}
 	defer c.setup.cancel(nil)
-	waiting()
 	c.connected(lease)
 	pair := c.pair(generation)
 	pair.Client, pair.Server, pair.Early = in.Conn, server, in.Early
@@ -155,9 +166,10 @@ func (c *connection) run() {
 // connected notes the endpoint that the connection goes to.
 func (c *connection) connected(lease *balance.Lease) {
 	d := c.destination
+	c.listener.state.metrics.waiting.Dec()
 	c.lease = lease
-	c.flow = c.agent.metrics.connected(c.listener.state.metrics, d.label, d.clusterLabel(lease.Key), lease.Endpoint.Addr)
-	c.meter.Parent = &c.flow.meter
+	c.traffic = c.agent.metrics.connected(c.listener.state.metrics, d.label, d.clusterLabel(lease.Key), lease.Endpoint.Addr)
+	c.meter.Parent = &c.traffic.meter
 	c.rewrites = d.rewrites(lease.Cluster)
 	c.markConnected()
 	if c.agent.logger.IsDebug() {
@@ -232,7 +244,10 @@ func (c *connection) stop(o outcome.Outcome) {
 	switch {
 	case link != nil:
 		link.Cut(o)
-	case setup != nil:
+	case setup == nil:
+	case setup.loop != nil:
+		setup.loop.flow.Cancel(outcome.Wrap(o, errStopped))
+	default:
 		setup.cancel(outcome.Wrap(o, errStopped))
 	}
 }
@@ -248,13 +263,22 @@ func (c *connection) refuse(client net.Conn, err error) {
 
 // refused closes the books of a connection that has not been joined.
 func (c *connection) refused(err error) {
-	defer c.setup.cancel(nil)
+	c.listener.state.metrics.waiting.Dec()
 	o := outcome.Of(err, outcome.Dial)
 	var stopped *outcome.Error
-	if ctx := c.setup.ctx; ctx.Err() != nil && errors.As(context.Cause(ctx), &stopped) {
+	c.mu.Lock()
+	asked := c.stopped
+	c.mu.Unlock()
+	switch s := c.setup; {
+	case asked != "":
+		o, err = asked, errStopped
+	case s != nil && s.ctx != nil && s.ctx.Err() != nil && errors.As(context.Cause(s.ctx), &stopped):
 		o, err = stopped.Outcome, stopped
-	} else if c.destination != nil {
+	case c.destination != nil:
 		c.destination.refused.Add(1)
+	}
+	if c.setup != nil && c.setup.cancel != nil {
+		c.setup.cancel(nil)
 	}
 	c.finish(relay.Result{Outcome: o, Err: err})
 }
@@ -264,8 +288,8 @@ func (c *connection) finish(r relay.Result) {
 	m := c.listener.state.metrics
 	if c.lease != nil {
 		c.lease.Done()
-		c.flow.endpoint.cluster.observe(time.Since(c.opened), r.Answered)
-		c.agent.metrics.disconnected(c.flow)
+		c.traffic.endpoint.cluster.observe(time.Since(c.opened), r.Answered)
+		c.agent.metrics.disconnected(c.traffic)
 	}
 	if c.destination != nil {
 		c.agent.names.release(c.destination)

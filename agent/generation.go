@@ -3,14 +3,17 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 
 	"argosy/agent/accesslog"
+	"argosy/agent/balance"
 	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
 	"argosy/agent/register"
+	"argosy/agent/socket"
 	"argosy/dtab"
 )
 
@@ -46,6 +49,18 @@ func (g *generation) client(cluster, name dtab.Path) *clientRule {
 	return &g.otherwise
 }
 
+// direct returns the address of an endpoint that can be dialled on the event loop.
+func (r *clientRule) direct(lease *balance.Lease) (netip.AddrPort, bool) {
+	if r.policy.TLS != nil {
+		return netip.AddrPort{}, false
+	}
+	addr, err := netip.ParseAddrPort(lease.Endpoint.Addr)
+	return addr, err == nil && addr.Addr().Zone() == ""
+}
+
+// prepare sets up a socket that is to be dialled.
+func (r *clientRule) prepare(fd int) error { return r.config.Socket.Set(fd) }
+
 // fixed are the names of the configuration.
 func (g *generation) fixed() []dtab.Path {
 	var names []dtab.Path
@@ -78,7 +93,9 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		old = &generation{config: &config.Config{}}
 	}
 	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{},
-		otherwise: clientRule{policy: dial.Default()}}
+		otherwise: clientRule{policy: dial.Default(), config: config.Client{
+			Socket: socket.Options{NoDelay: true, KeepAlive: socket.DefaultKeepAlive},
+		}}}
 
 	if old.naming != nil && sameNaming(old.config, cfg) {
 		g.naming = old.naming
@@ -126,6 +143,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 				a.metrics.forgetListener(c.Name)
 			})
 		}
+		l.plain = c.TLS == nil && c.SNI == nil && c.ProxyProtocol == nil
 		if l.label = c.Destination.String(); c.SNI != nil {
 			l.label = c.SNI.Prefix.String() + "/*"
 		}

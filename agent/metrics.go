@@ -64,7 +64,7 @@ type listenerMetrics struct {
 	active, waiting prometheus.Gauge
 	opened          prometheus.Counter
 	closed          map[outcome.Outcome]prometheus.Counter
-	before          volume // of flows that are no more; guarded by metrics.mu
+	before          volume // of traffic that is no more; guarded by metrics.mu
 }
 
 func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
@@ -152,7 +152,7 @@ func (m *metrics) forgetListener(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.listeners[name]; l != nil {
-		m.forgetListenerFlows(l)
+		m.forgetListenerTraffic(l)
 		delete(m.listeners, name)
 	}
 }
@@ -178,7 +178,7 @@ func (m *metrics) clusterLocked(destination, cluster string) *clusterMetrics {
 			break
 		}
 		if !c.bound && c.open == 0 {
-			c.forgetFlows()
+			c.forgetTraffic()
 			m.forgetCluster(destination, name)
 			delete(all, name)
 		}
@@ -219,7 +219,7 @@ func (m *metrics) forgetDestination(destination string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for cluster, c := range m.clusters[destination] {
-		c.forgetFlows()
+		c.forgetTraffic()
 		m.forgetCluster(destination, cluster)
 	}
 	delete(m.clusters, destination)

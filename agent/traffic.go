@@ -27,13 +27,13 @@ type endpointMetrics struct {
 	gone    bool // not in the newest binding
 	open    int  // connections
 	opened  uint64
-	flows   []*flow
-	before  volume // of flows that are no more
+	traffic []*traffic
+	before  volume // of traffic that is no more
 }
 
-// flow counts what goes between one listener and one endpoint. Its meter is the parent of those of its connections: the
-// bytes of listeners, clusters and endpoints are sums of flows, so that each byte that moves is counted only twice.
-type flow struct {
+// traffic counts what goes between one listener and one endpoint. Its meter is the parent of those of its connections: the
+// bytes of listeners, clusters and endpoints are sums of these, so that each byte that moves is counted only twice.
+type traffic struct {
 	meter    relay.Meter
 	listener *listenerMetrics
 	endpoint *endpointMetrics
@@ -47,10 +47,10 @@ func (v *volume) add(w volume) {
 	v.out += w.out
 }
 
-func (f *flow) volume() volume { return volume{f.meter.In.Load(), f.meter.Out.Load()} }
+func (f *traffic) volume() volume { return volume{f.meter.In.Load(), f.meter.Out.Load()} }
 
 // connected notes a new connection to an endpoint, whose end disconnected notes.
-func (m *metrics) connected(l *listenerMetrics, destination, cluster, address string) *flow {
+func (m *metrics) connected(l *listenerMetrics, destination, cluster, address string) *traffic {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.clusterLocked(destination, cluster)
@@ -60,13 +60,13 @@ func (m *metrics) connected(l *listenerMetrics, destination, cluster, address st
 	e := c.endpoint(address)
 	e.open++
 	e.opened++
-	for _, f := range e.flows {
+	for _, f := range e.traffic {
 		if f.listener == l {
 			return f
 		}
 	}
-	f := &flow{listener: l, endpoint: e}
-	e.flows = append(e.flows, f)
+	f := &traffic{listener: l, endpoint: e}
+	e.traffic = append(e.traffic, f)
 	return f
 }
 
@@ -78,7 +78,7 @@ func (c *clusterMetrics) observe(whole, answered time.Duration) {
 	}
 }
 
-func (m *metrics) disconnected(f *flow) {
+func (m *metrics) disconnected(f *traffic) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := f.endpoint
@@ -136,11 +136,11 @@ func (c *clusterMetrics) list(parts []namer.Addr) {
 // forget ends the series of an endpoint. What it has moved stays in the sums.
 func (e *endpointMetrics) forget() {
 	v := e.before
-	for _, f := range e.flows {
+	for _, f := range e.traffic {
 		v.add(f.volume())
 		f.listener.before.add(f.volume())
 	}
-	e.flows = nil
+	e.traffic = nil
 	e.cluster.before.add(v)
 	delete(e.cluster.byAddress, e.address)
 }
@@ -157,19 +157,19 @@ func (c *clusterMetrics) all() []*endpointMetrics {
 	return all
 }
 
-// forgetFlows leaves what the flows of a cluster have moved to their listeners.
-func (c *clusterMetrics) forgetFlows() {
+// forgetTraffic leaves what the traffic of a cluster was to their listeners.
+func (c *clusterMetrics) forgetTraffic() {
 	for _, e := range c.all() {
 		e.forget()
 	}
 }
 
-// forgetListenerFlows leaves what the flows of a listener have moved to their endpoints.
-func (m *metrics) forgetListenerFlows(l *listenerMetrics) {
+// forgetListenerTraffic leaves what the traffic of a listener was to their endpoints.
+func (m *metrics) forgetListenerTraffic(l *listenerMetrics) {
 	for _, clusters := range m.clusters {
 		for _, c := range clusters {
 			for _, e := range c.all() {
-				e.flows = slices.DeleteFunc(e.flows, func(f *flow) bool {
+				e.traffic = slices.DeleteFunc(e.traffic, func(f *traffic) bool {
 					if f.listener == l {
 						e.before.add(f.volume())
 					}
@@ -255,7 +255,7 @@ func (t *trafficCollector) read() []sample {
 			total := c.before
 			for _, e := range c.all() {
 				own := e.before
-				for _, f := range e.flows {
+				for _, f := range e.traffic {
 					v := f.volume()
 					own.add(v)
 					l := listeners[f.listener]

@@ -53,6 +53,7 @@ func TestTrafficLive(t *testing.T) {
 		io.ReadAll(c)
 	}
 	p.expectMetric(of("argosy_connection_duration_seconds_count"), 2)
+	p.expectMetric(of("argosy_first_byte_seconds_count"), 2)
 	p.expectMetric(of("argosy_endpoint_connections_active", endpoint), 0)
 	p.expectMetric(of("argosy_endpoint_bytes_total", `direction="in"`, endpoint), 15)
 
@@ -110,15 +111,15 @@ func TestEndpointSeries(t *testing.T) {
 	}
 	bind(addrs(0, 60))
 	count(60)
-	flow := func(i int) *flow {
+	open := func(i int) *traffic {
 		f := m.connected(l, "/svc/a", "/#/a", fmt.Sprintf("10.0.0.1:%d", 10000+i))
 		f.meter.In.Add(1)
 		return f
 	}
-	stays, leaves, leavesQuietly := flow(0), flow(1), flow(2)
+	stays, leaves, leavesQuietly := open(0), open(1), open(2)
 	m.disconnected(leavesQuietly)
-	if again := flow(0); again != stays {
-		t.Error("a flow of its own for each connection")
+	if again := open(0); again != stays {
+		t.Error("each connection counts apart")
 	}
 	m.disconnected(stays)
 	bind(addrs(3, 63))
@@ -136,8 +137,8 @@ func TestEndpointSeries(t *testing.T) {
 
 	bind(addrs(0, 1000))
 	count(endpointSeries)
-	other := flow(999)
-	if other.endpoint.address != otherEndpoints || flow(998) != other {
+	other := open(999)
+	if other.endpoint.address != otherEndpoints || open(998) != other {
 		t.Error("beyond the cap endpoints are not counted together")
 	}
 	count(endpointSeries + 1)

@@ -112,6 +112,20 @@ func (s *Socket) Serve(handle func(*net.TCPConn)) {
 	}
 }
 
+// FD is the descriptor of the socket, which does not block and stays the socket's, for whoever accepts in place of Serve.
+func (s *Socket) FD() (int, error) {
+	raw, err := s.listener.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	number := -1
+	err = raw.Control(func(fd uintptr) { number = int(fd) })
+	return number, err
+}
+
+// Drain is what Stop does where Serve has not been called: what is queued is handed over, then the socket is closed.
+func (s *Socket) Drain(handle func(*net.TCPConn)) { s.once.Do(func() { s.drain(handle) }) }
+
 // drain hands over what the kernel has accepted before, and closes. Closing alone would reset those connections.
 func (s *Socket) drain(handle func(*net.TCPConn)) {
 	queued := takeQueued(s.listener)
