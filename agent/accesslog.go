@@ -2,11 +2,13 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"net/netip"
 	"time"
 
 	"argosy/agent/accesslog"
 	"argosy/agent/config"
+	"argosy/agent/listen"
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 	"argosy/dtab"
@@ -36,10 +38,15 @@ func (d *destination) rewrites(cluster dtab.Path) *namer.Rewrite {
 	return nil
 }
 
-// markNamed notes for the access log that the name is known.
-func (c *connection) markNamed() {
-	if t := c.trail; t != nil {
-		t.named = time.Since(c.opened)
+// markNamed notes for the access log that the name is known, and what the client has agreed on.
+func (c *connection) markNamed(in *listen.Inbound) {
+	t := c.trail
+	if t == nil {
+		return
+	}
+	t.named = time.Since(c.opened)
+	if conn, ok := in.Conn.(*tls.Conn); ok {
+		t.alpn = conn.ConnectionState().NegotiatedProtocol
 	}
 }
 

@@ -211,7 +211,7 @@ func (c *connection) routed(in *listen.Inbound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = connecting
-	c.markNamed()
+	c.markNamed(in)
 	if peer := peerName(in.Conn); c.listener.config.SNI != nil || peer != "" {
 		c.hello = &hello{name: in.Name, serverName: in.ServerName, peer: peer}
 	}
