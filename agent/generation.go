@@ -13,7 +13,6 @@ import (
 	"argosy/agent/dial"
 	"argosy/agent/listen"
 	"argosy/agent/register"
-	"argosy/agent/socket"
 	"argosy/dtab"
 )
 
@@ -93,9 +92,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		old = &generation{config: &config.Config{}}
 	}
 	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{},
-		otherwise: clientRule{policy: dial.Default(), config: config.Client{
-			Socket: socket.Options{NoDelay: true, KeepAlive: socket.DefaultKeepAlive},
-		}}}
+		otherwise: clientRule{policy: dial.Default(), config: config.DefaultClient()}}
 
 	if old.naming != nil && sameNaming(old.config, cfg) {
 		g.naming = old.naming

@@ -128,9 +128,6 @@ func (s *settingsOf) path(l *listener, rule *clientRule) Settings {
 		return all
 	}
 	c, block := rule.config, "client "+rule.prefix.String()
-	if rule == &s.g.otherwise {
-		c, block = config.DefaultClient(), ""
-	}
 	all := differences(block, clientValues(c), clientValues(config.DefaultClient()))
 	for key, d := range map[string]*time.Duration{
 		"first_byte_timeout": c.Timeouts.FirstByte, "idle_timeout": c.Timeouts.Idle,
