@@ -86,6 +86,9 @@ func (p *port) startOnLoop(a *Agent) error {
 	if err != nil {
 		return err
 	}
+	if err := p.current.Load().config.Socket.Set(fd); err != nil { // accepted sockets are born with the options of this one
+		return err
+	}
 	p.stopLoop, err = a.loop.Serve(fd, func(f *relay.Flow, from netip.AddrPort) { a.acceptOnLoop(p.current.Load(), f, from) })
 	if err == nil {
 		p.rest = func(c *net.TCPConn) { a.accept(p.current.Load(), c) }

@@ -224,7 +224,9 @@ func (w *worker) inputEnded(f *Flow, i int) {
 		}
 	}
 	to.outEnded = true
-	w.shutIfDone(to, from)
+	if !to.inEnded || to.holds(from) || f.ends[i].left != nil { // else both are closed right away, which says the same
+		w.shutIfDone(to, from)
+	}
 }
 
 // shutIfDone ends the output of an end when all of it has been taken.

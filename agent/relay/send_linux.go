@@ -233,11 +233,15 @@ func (w *worker) sweep() {
 	clear(w.piped[len(kept):])
 	w.piped = kept
 	if len(w.piped) == 0 { // nothing is in bulk any more
-		for _, p := range w.pipes {
-			sysClose(p.r)
-			sysClose(p.w)
-		}
-		w.pipes = w.pipes[:0]
+		w.closePipes()
 		w.chunks = nil
 	}
+}
+
+func (w *worker) closePipes() {
+	for _, p := range w.pipes {
+		sysClose(p.r)
+		sysClose(p.w)
+	}
+	w.pipes = w.pipes[:0]
 }

@@ -101,8 +101,11 @@ func (w *worker) post(do func()) {
 func (w *worker) run() {
 	defer close(w.ended)
 	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-	defer unix.Close(w.epoll)
-	defer unix.Close(w.wake)
+	defer func() {
+		w.closePipes()
+		unix.Close(w.epoll)
+		unix.Close(w.wake)
+	}()
 	idle := false
 	for !w.ending {
 		var n int
