@@ -16,6 +16,7 @@ import (
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 	"argosy/dtab"
+	"argosy/namer"
 )
 
 const defaultConnectTimeout = 10 * time.Second
@@ -27,12 +28,13 @@ type connection struct {
 	agent    *Agent
 	listener *listener
 	client   netip.AddrPort // zero for Unix sockets
-	opened   time.Time
+	opened   time.Duration  // since the agent began
 	meter    relay.Meter
 
-	destination *destination    // set while connecting, then only read
-	lease       *balance.Lease  // likewise
-	cluster     *clusterMetrics // likewise
+	destination *destination   // set while connecting, then only read
+	traffic     *traffic       // likewise; nil: it has no endpoint
+	trail       *trail         // for the access log; nil: none
+	rewrites    *namer.Rewrite // the entries that led from the name to the cluster, when that was decided; nil: not known
 
 	older, newer *connection // in the census
 
@@ -41,11 +43,9 @@ type connection struct {
 	admitted bool // by the listener's limits
 	counted  bool // as one of client's
 	attempts uint16
-	stopped  outcome.Outcome
-	setup    *setup // until the connection is joined
-	hello    *hello // what the client told of itself; nil: nothing, and the name is the listener's
-	endpoint string // that was tried last
-	tried    string // its cluster
+	setup    *setup         // until the connection is joined
+	hello    *hello         // what the client told of itself; nil: nothing, and the name is the listener's
+	lease    *balance.Lease // of the endpoint that was tried last
 	link     relay.Link
 }
 
@@ -62,9 +62,11 @@ func (p phase) String() string { return [...]string{"routing", "connecting", "op
 
 // setup is what a connection needs until it is joined.
 type setup struct {
-	conn   net.Conn        // as accepted
-	ctx    context.Context // ends when the connection is stopped
-	cancel context.CancelCauseFunc
+	stopped outcome.Outcome // "": nobody has asked for it
+	loop    *onLoop         // set on the event loop; the others then are not
+	conn    net.Conn        // as accepted
+	ctx     context.Context // ends when the connection is stopped
+	cancel  context.CancelCauseFunc
 }
 
 // hello is what a client told of itself before its bytes are passed on.
@@ -76,41 +78,63 @@ type hello struct {
 
 // accept takes a connection over from a socket. It does not block.
 func (a *Agent) accept(l *listener, conn net.Conn) {
-	m := l.state.metrics
-	m.opened.Inc()
-	c := &connection{agent: a, listener: l, opened: time.Now()}
-	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		c.client = from.AddrPort()
+	var from netip.AddrPort
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		from = tcp.AddrPort()
 	}
-	c.counted = !l.router.Proxy.Trusts(c.client.Addr())
-	var why listen.Limit
-	if c.admitted, why = l.state.limits.Admit(c.source()); !c.admitted && l.config.Limits.AtLimit != config.Queue {
-		m.closed[outcome.Limit].Inc()
-		m.refused[why].Inc()
+	c := a.admit(l, from)
+	if c == nil {
 		relay.Abort(conn)
-		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: at a limit", "limit", string(why), "client", c.client.Addr())
 		return
 	}
-	m.active.Inc()
-	c.meter.Parent = m.bytes
 	c.begin(conn)
+	go c.run(nil)
+}
+
+// admit opens the books of a new connection, unless it is one too many: then it returns nil.
+func (a *Agent) admit(l *listener, from netip.AddrPort) *connection {
+	m := l.state.metrics
+	m.opened.Inc()
+	counted := !l.router.Proxy.Trusts(from.Addr())
+	admitted, why := l.state.limits.Admit(sourceOf(from, counted))
+	if !admitted && l.config.Limits.AtLimit != config.Queue {
+		m.closed[outcome.Limit].Inc()
+		m.refused[why].Inc()
+		a.tellRefused(l, from, outcome.Limit)
+		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: at a limit", "limit", string(why), "client", from.Addr())
+		return nil
+	}
+	m.active.Inc()
+	m.waiting.Inc()
+	c := &connection{agent: a, listener: l, client: from, opened: time.Since(a.began), setup: &setup{}, admitted: admitted, counted: counted}
+	if a.access.On() {
+		c.trail = newTrail()
+	}
 	a.census.add(c)
-	go c.run()
+	return c
 }
 
 // begin gives the connection what it needs for its way on a goroutine.
 func (c *connection) begin(conn net.Conn) {
-	s := &setup{conn: conn}
-	s.ctx, s.cancel = context.WithCancelCause(c.agent.hard)
-	c.setup = s
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.setup
+	s.loop, s.conn = nil, conn
+	if s.ctx, s.cancel = context.WithCancelCause(c.agent.hard); s.stopped != "" {
+		s.cancel(outcome.Wrap(s.stopped, errStopped))
+	}
 }
 
-// run finds the name, waits for an endpoint, connects it, and hands both connections to the relay.
-func (c *connection) run() {
-	l, m := c.listener, c.listener.state.metrics
-	m.waiting.Inc()
-	waiting := sync.OnceFunc(m.waiting.Dec)
-	defer waiting()
+// age is how long the connection has been open.
+func (c *connection) age() time.Duration { return time.Since(c.agent.began) - c.opened }
+
+// since is when it was opened.
+func (c *connection) since() time.Time { return c.agent.began.Add(c.opened) }
+
+// run finds the name, waits for an endpoint, connects it, and hands both connections to the relay. An endpoint that has been
+// picked already is tried first.
+func (c *connection) run(picked *balance.Lease) {
+	l := c.listener
 	if err := c.queue(); err != nil {
 		c.refuse(c.setup.conn, err)
 		return
@@ -129,21 +153,22 @@ func (c *connection) run() {
 	if !in.FromWire {
 		label = in.Name.String()
 	}
-	d, err := c.agent.names.acquire(in.Name, label)
-	if err != nil {
-		c.refuse(in.Conn, err)
-		return
+	d := c.destination
+	if d == nil {
+		if d, err = c.agent.names.acquire(in.Name, label); err != nil {
+			c.refuse(in.Conn, err)
+			return
+		}
+		c.destination = d
 	}
-	c.destination = d
 	generation := c.agent.current.Load()
-	server, lease, err := dial.Connect(ctx, d.picker(ctx),
+	server, lease, err := dial.Connect(ctx, d.picker(ctx, picked),
 		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
 		c.refuse(in.Conn, err)
 		return
 	}
 	defer c.setup.cancel(nil)
-	waiting()
 	c.connected(lease)
 	pair := c.pair(generation)
 	pair.Client, pair.Server, pair.Early = in.Conn, server, in.Early
@@ -153,8 +178,11 @@ func (c *connection) run() {
 // connected notes the endpoint that the connection goes to.
 func (c *connection) connected(lease *balance.Lease) {
 	d := c.destination
-	c.lease = lease
-	c.cluster = c.agent.metrics.connected(d.label, d.clusterLabel(lease.Key))
+	c.listener.state.metrics.waiting.Dec()
+	c.traffic = c.agent.metrics.connected(c.listener.state.metrics, d.label, d.clusterLabel(lease.Key), lease.Endpoint.Addr)
+	c.meter.Parent = &c.traffic.meter
+	c.rewrites = d.rewrites(lease.Cluster)
+	c.markConnected()
 	if c.agent.logger.IsDebug() {
 		c.agent.logger.Debug("connection open", c.fields()...)
 	}
@@ -171,8 +199,8 @@ func (c *connection) pair(g *generation) relay.Pair {
 // joined makes the connection open, and ends it at once if that has been asked for meanwhile.
 func (c *connection) joined(link relay.Link) {
 	c.mu.Lock()
+	stopped := c.setup.stopped
 	c.phase, c.link, c.setup = open, link, nil
-	stopped := c.stopped
 	c.mu.Unlock()
 	if stopped != "" {
 		link.Cut(stopped)
@@ -180,7 +208,7 @@ func (c *connection) joined(link relay.Link) {
 }
 
 // ended is called by the relay.
-func (c *connection) ended(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) }
+func (c *connection) ended(r relay.Result) { c.finish(r) }
 
 // clusterLabel is what metrics call a cluster of d.
 func (d *destination) clusterLabel(key string) string {
@@ -194,6 +222,7 @@ func (c *connection) routed(in *listen.Inbound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = connecting
+	c.markNamed(in)
 	if peer := peerName(in.Conn); c.listener.config.SNI != nil || peer != "" {
 		c.hello = &hello{name: in.Name, serverName: in.ServerName, peer: peer}
 	}
@@ -212,22 +241,26 @@ func (c *connection) attempted(a dial.Attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.attempts++
-	c.tried, c.endpoint = a.Lease.Key, a.Lease.Endpoint.Addr
+	c.lease = a.Lease
 }
 
 // stop ends the connection with an outcome, wherever it stands.
 func (c *connection) stop(o outcome.Outcome) {
 	c.mu.Lock()
-	if c.stopped == "" {
-		c.stopped = o
+	defer c.mu.Unlock()
+	s := c.setup
+	if s == nil {
+		c.link.Cut(o)
+		return
 	}
-	link, setup := c.link, c.setup
-	c.mu.Unlock()
+	if s.stopped == "" {
+		s.stopped = o
+	}
 	switch {
-	case link != nil:
-		link.Cut(o)
-	case setup != nil:
-		setup.cancel(outcome.Wrap(o, errStopped))
+	case s.loop != nil:
+		s.loop.flow.Cancel(outcome.Wrap(o, errStopped))
+	case s.cancel != nil:
+		s.cancel(outcome.Wrap(o, errStopped))
 	}
 }
 
@@ -242,23 +275,34 @@ func (c *connection) refuse(client net.Conn, err error) {
 
 // refused closes the books of a connection that has not been joined.
 func (c *connection) refused(err error) {
-	defer c.setup.cancel(nil)
+	c.listener.state.metrics.waiting.Dec()
 	o := outcome.Of(err, outcome.Dial)
 	var stopped *outcome.Error
-	if ctx := c.setup.ctx; ctx.Err() != nil && errors.As(context.Cause(ctx), &stopped) {
+	s := c.setup
+	c.mu.Lock()
+	asked := s.stopped
+	c.mu.Unlock()
+	switch {
+	case asked != "":
+		o, err = asked, errStopped
+	case s.ctx != nil && s.ctx.Err() != nil && errors.As(context.Cause(s.ctx), &stopped):
 		o, err = stopped.Outcome, stopped
-	} else if c.destination != nil {
+	case c.destination != nil:
 		c.destination.refused.Add(1)
 	}
-	c.finish(o, relay.Neither, err)
+	if s.cancel != nil {
+		s.cancel(nil)
+	}
+	c.finish(relay.Result{Outcome: o, Err: err})
 }
 
 // finish closes the books. It is called once.
-func (c *connection) finish(o outcome.Outcome, first relay.Side, err error) {
+func (c *connection) finish(r relay.Result) {
 	m := c.listener.state.metrics
-	if c.lease != nil {
+	if c.traffic != nil {
 		c.lease.Done()
-		c.agent.metrics.disconnected(c.cluster)
+		c.traffic.endpoint.cluster.observe(c.age(), r.Answered)
+		c.agent.metrics.disconnected(c.traffic)
 	}
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
@@ -267,8 +311,9 @@ func (c *connection) finish(o outcome.Outcome, first relay.Side, err error) {
 		c.listener.state.limits.Leave(c.source())
 	}
 	m.active.Dec()
-	m.closed[o].Inc()
-	c.log(o, first, err)
+	m.closed[r.Outcome].Inc()
+	c.log(r.Outcome, r.First, r.Err)
+	c.tellClosed(r)
 	c.agent.census.remove(c)
 }
 
@@ -278,7 +323,7 @@ func (c *connection) log(o outcome.Outcome, first relay.Side, err error) {
 	if !o.Failed() && !logger.IsDebug() {
 		return
 	}
-	fields := append(c.fields(), "outcome", string(o), "duration", time.Since(c.opened).Round(time.Microsecond),
+	fields := append(c.fields(), "outcome", string(o), "duration", c.age().Round(time.Microsecond),
 		"in", c.meter.In.Load(), "out", c.meter.Out.Load())
 	if first != relay.Neither {
 		fields = append(fields, "closed_first", first.String())

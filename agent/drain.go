@@ -43,6 +43,10 @@ func (a *Agent) leave() {
 	none, _ = a.census.empty()
 	<-none
 	a.relay.Wait()
+	a.closeRelay()
+	if !a.access.Close(accessLogPatience) {
+		a.logger.Warn("the access log could not be written to the end")
+	}
 	a.names.close()
 	g.naming.stop()
 	for _, i := range g.identities {

@@ -3,9 +3,12 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 
+	"argosy/agent/accesslog"
+	"argosy/agent/balance"
 	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
@@ -24,6 +27,7 @@ type generation struct {
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
 	services   []register.Service // in Consul's catalog
+	accessLog  *accesslog.Sink    // nil: none
 }
 
 // clientRule is a client block, made ready.
@@ -43,6 +47,18 @@ func (g *generation) client(cluster, name dtab.Path) *clientRule {
 	}
 	return &g.otherwise
 }
+
+// direct returns the address of an endpoint that can be dialled on the event loop.
+func (r *clientRule) direct(lease *balance.Lease) (netip.AddrPort, bool) {
+	if r.policy.TLS != nil {
+		return netip.AddrPort{}, false
+	}
+	addr, err := netip.ParseAddrPort(lease.Endpoint.Addr)
+	return addr, err == nil && addr.Addr().Zone() == ""
+}
+
+// prepare sets up a socket that is to be dialled.
+func (r *clientRule) prepare(fd int) error { return r.config.Socket.Set(fd) }
 
 // fixed are the names of the configuration.
 func (g *generation) fixed() []dtab.Path {
@@ -81,7 +97,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		old = &generation{config: &config.Config{}}
 	}
 	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{},
-		otherwise: clientRule{policy: dial.Default()}}
+		otherwise: clientRule{policy: dial.Default(), config: config.DefaultClient()}}
 
 	if old.naming != nil && sameNaming(old.config, cfg) {
 		g.naming = old.naming
@@ -129,6 +145,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 				a.metrics.forgetListener(c.Name)
 			})
 		}
+		l.plain = c.TLS == nil && c.SNI == nil && c.ProxyProtocol == nil
 		if l.label = c.Destination.String(); c.SNI != nil {
 			l.label = c.SNI.Prefix.String() + "/*"
 		}
@@ -137,10 +154,11 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 			}
 			undos = append(undos, l.port.stop)
-		} else if err = l.port.tune(c); err != nil {
-			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		} else {
-			undos = append(undos, func() { l.port.tune(l.port.current.Load().config) })
+			undos = append(undos, func() { old.tune(l.port) })
+			if err = l.port.tune(c); err != nil {
+				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+			}
 		}
 		g.listeners = append(g.listeners, l)
 	}
@@ -151,6 +169,14 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			return nil, nil, err
 		}
 		undos = append(undos, g.admin.stop)
+	}
+	if cfg.AccessLog != nil {
+		sink, err := a.openAccessLog(cfg.AccessLog)
+		if err != nil {
+			return nil, nil, err
+		}
+		g.accessLog = sink
+		undos = append(undos, func() { sink.Close() })
 	}
 	if g.services, err = services(cfg, g, a.deps.Version); err != nil {
 		return nil, nil, err
@@ -165,6 +191,15 @@ func (g *generation) port(key portKey) *port {
 		}
 	}
 	return nil
+}
+
+// tune gives a port the settings that it has in g.
+func (g *generation) tune(p *port) {
+	for _, l := range g.listeners {
+		if l.port == p {
+			p.tune(l.config)
+		}
+	}
 }
 
 // newRouter makes the routing part of a listener.
@@ -213,6 +248,7 @@ func (a *Agent) commit(g, old *generation) {
 	}
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
+	a.access.Use(g.accessLog)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil
 		if fresh {

@@ -17,12 +17,15 @@ func limits(l config.Listener) listen.Limits {
 	}
 }
 
-// source is the address that the connection counts for: none while it is that of a trusted proxy.
-func (c *connection) source() netip.Addr {
-	if !c.counted {
+// source is the address that the connection counts for.
+func (c *connection) source() netip.Addr { return sourceOf(c.client, c.counted) }
+
+// sourceOf is the address that a connection counts for: none while it is that of a trusted proxy.
+func sourceOf(client netip.AddrPort, counted bool) netip.Addr {
+	if !counted {
 		return netip.Addr{}
 	}
-	return c.client.Addr()
+	return client.Addr()
 }
 
 // queue waits for a place where there was none at once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"argosy/agent/config"
 	"argosy/agent/listen"
+	"argosy/agent/relay"
 )
 
 // port is a listening socket. It outlives reloads that leave its address alone.
@@ -21,6 +23,9 @@ type port struct {
 	socket  *listen.Socket
 	current atomic.Pointer[listener]
 	running sync.WaitGroup
+
+	stopLoop func()         // set when the event loop accepts
+	rest     func(net.Conn) // takes what is queued then
 }
 
 type portKey struct {
@@ -34,6 +39,7 @@ type listener struct {
 	name   string
 	config config.Listener
 	router *listen.Router
+	plain  bool   // nothing has to be read before it is known where a connection goes
 	label  string // of its destination, in metrics and log
 	port   *port
 	state  *listenerState
@@ -74,13 +80,36 @@ func (p *port) tune(l config.Listener) error {
 
 // start begins to accept for a.
 func (p *port) start(a *Agent) {
+	if a.loop != nil {
+		if err := p.startOnLoop(a); err == nil {
+			return
+		} else {
+			a.logger.Warn("accepting on a goroutine", "address", p.socket.Addr().String(), "error", err)
+		}
+	}
 	p.running.Go(func() {
 		p.socket.Serve(func(c net.Conn) { a.accept(p.current.Load(), c) })
 	})
 }
 
+func (p *port) startOnLoop(a *Agent) error {
+	fd, err := p.socket.FD()
+	if err != nil {
+		return err
+	}
+	p.stopLoop, err = a.loop.Serve(fd, func(f *relay.Flow, from netip.AddrPort) { a.acceptOnLoop(p.current.Load(), f, from) })
+	if err == nil {
+		p.rest = func(c net.Conn) { a.accept(p.current.Load(), c) }
+	}
+	return err
+}
+
 // stop takes what is queued, closes the socket, and waits for the accepting to end.
 func (p *port) stop() {
+	if p.stopLoop != nil {
+		p.stopLoop()
+		p.socket.Drain(p.rest)
+	}
 	p.socket.Stop()
 	p.running.Wait()
 }

@@ -229,10 +229,15 @@ func sameClusters(a, b []namer.Cluster) bool {
 }
 
 // picker returns the function that finds endpoints for one connection. Its first call waits until it is known what the
-// name stands for, or ctx ends.
-func (d *destination) picker(ctx context.Context) func(tried func(string) bool) (*balance.Lease, error) {
+// name stands for, or ctx ends. An
+// endpoint that has been picked before is the first.
+func (d *destination) picker(ctx context.Context, picked *balance.Lease) func(tried func(string) bool) (*balance.Lease, error) {
 	first := true
 	return func(tried func(string) bool) (*balance.Lease, error) {
+		if lease := picked; lease != nil {
+			picked, first = nil, false
+			return lease, nil
+		}
 		for {
 			b, superseded := d.binding.Load()
 			lease, err := d.pick(b, tried)

@@ -67,7 +67,7 @@ func Connect(
 			lease.Connected()
 			return conn, lease, nil
 		}
-		if blameless(ctx, took, err) {
+		if errors.Is(ctx.Err(), context.Canceled) || Blameless(ctx.Err() != nil, took, err) {
 			lease.Done()
 		} else {
 			lease.Fail()
@@ -83,9 +83,9 @@ func Connect(
 	}
 }
 
-// blameless reports whether a failed attempt says nothing about its endpoint.
-func blameless(ctx context.Context, took time.Duration, err error) bool {
-	return errors.Is(ctx.Err(), context.Canceled) ||
-		ctx.Err() != nil && took < fairChance ||
+// Blameless reports whether a failed attempt says nothing about its endpoint. late says that the connection's time had run
+// out, took is how long the endpoint had.
+func Blameless(late bool, took time.Duration, err error) bool {
+	return late && took < fairChance ||
 		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) // ours are used up
 }

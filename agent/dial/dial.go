@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"argosy/agent/outcome"
+	"argosy/agent/relay"
 	"argosy/namer"
 )
 
@@ -68,7 +69,7 @@ func (p *Policy) Dial(ctx context.Context, ep namer.Endpoint) (net.Conn, error) 
 	if config == nil {
 		return c, nil
 	}
-	t := tls.Client(c, config)
+	t := tls.Client(relay.Carry(c), config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, classifyHandshake(ctx, ep, err)

@@ -14,6 +14,7 @@ import (
 	"argosy/agent/identity"
 	"argosy/agent/outcome"
 	"argosy/agent/proxyproto"
+	"argosy/agent/relay"
 	"argosy/dtab"
 )
 
@@ -29,8 +30,6 @@ type Router struct {
 	TLS *tls.Config
 	// Handshake is for PROXY header and TLS handshake together; 0: only what ctx allows.
 	Handshake time.Duration
-	// Carry, where not nil, makes what TLS is terminated over. early was read from c before, and comes first.
-	Carry func(c net.Conn, early []byte) net.Conn
 }
 
 // Inbound is a connection whose destination is known.
@@ -105,13 +104,13 @@ func (r *Router) terminate(ctx context.Context, in *Inbound) error {
 	case asked == plaintextPG:
 		return refusePlain(in.Conn)
 	}
-	var carrier net.Conn = c
-	if r.Carry != nil {
-		carrier = r.Carry(in.Conn, c.early)
-	}
+	carrier := relay.Carry(c)
 	t := tls.Server(carrier, r.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return handshakeError(ctx, err)
+	}
+	if len(c.early) == 0 {
+		carrier.Conn = in.Conn // what the relay can take over
 	}
 	in.Conn, in.Early = t, nil
 	state := t.ConnectionState()

@@ -49,7 +49,7 @@ func (s *Socket) Serve(handle func(net.Conn)) {
 			if s.listener != nil {
 				s.listener.Close()
 			}
-			s.drain(handle)
+			s.Drain(handle)
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			// The deadline is only ever set by Stop, after stopping.
@@ -119,7 +119,7 @@ func adjust(c net.Conn, o socket.Options) {
 	case o.KeepAlive <= 0:
 		t.SetKeepAlive(false)
 	case o.KeepAlive != socket.DefaultKeepAlive:
-		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: o.KeepAlive, Interval: o.KeepAlive, Count: socket.Probes})
+		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: o.KeepAlive, Interval: o.KeepAlive, Count: -1})
 	}
 }
 
@@ -129,16 +129,11 @@ func (s *Socket) isStopping() bool {
 	return s.stopping
 }
 
-// Take hands over the connections that are in the kernel's queue, without waiting for any. Whoever accepts by way of FD
-// calls it after its last accept and before Stop, which alone would reset them. Linux only.
-func (s *Socket) Take(handle func(net.Conn)) {
-	for _, c := range s.queued() {
-		handle(c)
-	}
-}
-
-// drain takes the queue and closes at once: what arrives in between, a few microseconds, is lost.
-func (s *Socket) drain(handle func(net.Conn)) {
+// Drain is what Stop does where Serve has not been called: what is queued is handed over, then the socket is closed. Whoever
+// has accepted by way of FD calls it after the last time.
+//
+// Closing alone would reset those connections. What arrives in between, a few microseconds, is lost.
+func (s *Socket) Drain(handle func(net.Conn)) {
 	conns := s.queued()
 	s.close()
 	for _, c := range conns {

@@ -187,12 +187,15 @@ func (s *Socket) Permit(u UnixFile) error {
 	return s.file.permit(u.Mode, uid, gid)
 }
 
-// FD is the listening descriptor, for whoever accepts without Serve; -1 after Stop. It does not block, and it belongs to
-// the socket. The runtime's poller does not know of it, so it costs nothing there unless Serve runs.
-func (s *Socket) FD() int {
+// FD is the listening descriptor, for whoever accepts in place of Serve. It does not block, and it stays the socket's.
+// The runtime's poller does not know of it, so it costs nothing there unless Serve runs.
+func (s *Socket) FD() (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fd
+	if s.fd < 0 {
+		return -1, net.ErrClosed
+	}
+	return s.fd, nil
 }
 
 // Dup returns a duplicate for another process to take over, which is the caller's to close. Whichever of the two is

@@ -71,7 +71,9 @@ func TestTune(t *testing.T) {
 			}
 		}
 		connect()
-		s.Take(handle)
+		for _, c := range s.queued() {
+			handle(c)
+		}
 		if got := options(t, <-accepted); got != o {
 			t.Errorf("taken with %+v, not %+v", got, o)
 		}
@@ -91,17 +93,21 @@ func TestTune(t *testing.T) {
 // TestFD: the bare descriptor does not block, and what it has not accepted is not lost.
 func TestFD(t *testing.T) {
 	s := openSocket(t, "127.0.0.1:0", Options{})
-	if _, _, err := unix.Accept(s.FD()); err != unix.EAGAIN {
+	fd, err := s.FD()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := unix.Accept(fd); err != unix.EAGAIN {
 		t.Fatalf("accepting from an empty queue: %v", err)
 	}
 	c, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Take(answer)
+	s.Drain(answer)
 	expectHello(t, c)
 	s.Stop()
-	if s.FD() != -1 {
+	if _, err := s.FD(); err == nil {
 		t.Error("a descriptor after Stop")
 	}
 }

@@ -174,29 +174,38 @@ func (j *joined) finish() {
 	j.done(result)
 }
 
+// bare is the connection below TLS.
+func bare(c net.Conn) net.Conn {
+	for {
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = t.NetConn()
+	}
+}
+
 // Abort closes a connection so that its peer sees a reset, also below TLS. What had not been sent is dropped.
 func Abort(c net.Conn) error {
-	bare := c
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		bare = t.NetConn()
-	}
-	if l, ok := bare.(interface{ SetLinger(sec int) error }); ok {
+	b := bare(c)
+	if l, ok := b.(interface{ SetLinger(sec int) error }); ok {
 		l.SetLinger(0)
 	}
-	return bare.Close()
+	return b.Close()
 }
 
 // closeWrite ends the output of c: by close_notify under TLS, and by FIN.
 func closeWrite(c net.Conn) error {
-	half, ok := c.(interface{ CloseWrite() error })
-	if !ok {
+	below, layered := c.(interface{ NetConn() net.Conn })
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return err
+		}
+	} else if !layered {
 		return errors.ErrUnsupported
 	}
-	if err := half.CloseWrite(); err != nil {
-		return err
-	}
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		return closeWrite(t.NetConn())
+	if layered {
+		return closeWrite(below.NetConn())
 	}
 	return nil
 }

@@ -69,16 +69,16 @@ func (s *stream) run() {
 		// ends by itself, because nothing more can come.
 		s.j.breaks(s.other(), outcome.Reset, fmt.Errorf("writing to the %s: %w", s.other(), write.error))
 	default:
-		s.j.breaks(s.side, s.classify(err), fmt.Errorf("reading from the %s: %w", s.side, err))
+		s.j.breaks(s.side, classify(s.side, s.j.pair.Meter.received() != 0, err), fmt.Errorf("reading from the %s: %w", s.side, err))
 		s.j.stop()
 	}
 }
 
-// classify turns a failed read into an outcome.
-func (s *stream) classify(err error) outcome.Outcome {
+// classify turns a failed read on a side into an outcome; answered says whether the server has sent anything.
+func classify(side Side, answered bool, err error) outcome.Outcome {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" { // an alert, in the words of crypto/tls
-		if s.side == Server && s.j.pair.Meter.received() == 0 {
+		if side == Server && !answered {
 			return outcome.Denied
 		}
 		return outcome.TLS

@@ -16,16 +16,13 @@ import (
 // DefaultKeepAlive is how long a connection is quiet before the peer is asked whether it is still there.
 const DefaultKeepAlive = 15 * time.Second
 
-// Probes is how many unanswered ones end a connection, as the system has it.
-const Probes = 9
-
 // Options are the settings of one socket. The zero Options are: Nagle's algorithm on, no keepalive, and the rest as the
 // system has it. They are not changed after their first use.
 type Options struct {
 	// NoDelay sends small segments at once (TCP_NODELAY).
 	NoDelay bool
 	// KeepAlive is the quiet time before the first probe and between probes (TCP_KEEPIDLE, TCP_KEEPINTVL; whole seconds);
-	// 9 unanswered ones end the connection. 0: no probes.
+	// unanswered ones end the connection, 9 unless the system says otherwise. 0: no probes.
 	KeepAlive time.Duration
 	// UserTimeout is how long sent bytes may stay unacknowledged before the connection is given up (TCP_USER_TIMEOUT, RFC
 	// 5482; milliseconds). 0: as the system has it, which is about 15 minutes. Linux only.

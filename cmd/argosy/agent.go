@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -77,6 +79,9 @@ func (c *agentCommand) Run(args []string) int {
 	a, err := agent.New(cfg, agent.Deps{Logger: logger, Version: versionText(), Registry: prometheus.NewRegistry()})
 	if err != nil {
 		return c.fail(err)
+	}
+	if n := a.Procs(); n > 0 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(n)
 	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		fmt.Fprintln(c.out, where(cfg.Name, a)) // here: who has read it may send signals

@@ -1,0 +1,63 @@
+package relay
+
+import (
+	"net"
+	"time"
+)
+
+// Carrier is what TLS sits on, so that the event loop can take the connection below it over: make a tls.Conn with Carry(c)
+// in place of c. Until the pair is joined it is c.
+type Carrier struct {
+	net.Conn
+	driver driver // nil: not on the loop
+}
+
+// driver reads and writes in place of the connection.
+type driver interface {
+	read(b []byte) (int, error)
+	write(b []byte) (int, error)
+}
+
+// Carry makes a carrier of a *net.TCPConn or *net.UnixConn. Other connections stay what they are for the relay.
+func Carry(c net.Conn) *Carrier { return &Carrier{Conn: c} }
+
+// NetConn returns the connection below.
+func (c *Carrier) NetConn() net.Conn { return c.Conn }
+
+func (c *Carrier) Read(b []byte) (int, error) {
+	if c.driver != nil {
+		return c.driver.read(b)
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *Carrier) Write(b []byte) (int, error) {
+	if c.driver != nil {
+		return c.driver.write(b)
+	}
+	return c.Conn.Write(b)
+}
+
+// SetDeadline and the others do nothing on the loop, which has its own times.
+func (c *Carrier) SetDeadline(t time.Time) error {
+	if c.driver != nil {
+		return nil
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline is that of net.Conn.
+func (c *Carrier) SetReadDeadline(t time.Time) error {
+	if c.driver != nil {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline is that of net.Conn.
+func (c *Carrier) SetWriteDeadline(t time.Time) error {
+	if c.driver != nil {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
