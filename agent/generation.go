@@ -190,15 +190,10 @@ func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, err
 		r.SNI = &listen.SNI{Prefix: c.SNI.Prefix, Default: c.SNI.Default, Timeout: c.SNI.Timeout}
 	}
 	if c.TLS != nil {
-		key := identityKey{connect: c.TLS.Connect, ca: c.TLS.ClientCAFile}
-		if len(c.TLS.Certificates) > 0 {
-			key.cert, key.key = c.TLS.Certificates[0].CertFile, c.TLS.Certificates[0].KeyFile
-		}
-		i, err := identity(key)
-		if err != nil {
+		var err error
+		if r.TLS, err = serverTLS(c.TLS, identity); err != nil {
 			return nil, err
 		}
-		r.TLS = i.Server()
 	}
 	return r, nil
 }
