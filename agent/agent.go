@@ -41,6 +41,7 @@ type Deps struct {
 // Agent is one proxy. Its methods may be called from any goroutine, Run once.
 type Agent struct {
 	deps     Deps
+	began    time.Time
 	logger   hclog.Logger
 	metrics  *metrics
 	relay    relay.Relay
@@ -87,7 +88,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	a := &Agent{
-		deps: deps, logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
+		deps: deps, began: time.Now(), logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
 		states: map[string]*listenerState{}, access: accesslog.New(deps.Logger, m.unlogged),
 	}

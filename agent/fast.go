@@ -45,10 +45,9 @@ func (c *connection) goOnLoop(flow *relay.Flow) {
 	l := c.listener
 	c.phase = connecting
 	c.mu.Lock()
-	c.setup = &setup{loop: &onLoop{
-		flow: flow, at: c.agent.current.Load(),
-		deadline: c.opened.Add(cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout)),
-	}}
+	c.setup.loop = &onLoop{
+		flow: flow, at: c.agent.current.Load(), deadline: time.Now().Add(cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout)),
+	}
 	c.mu.Unlock()
 	d, err := c.agent.names.acquire(l.config.Destination, l.label)
 	if err != nil {
@@ -113,7 +112,7 @@ func (c *connection) dialled(err error) {
 	}
 	c.attempted(dial.Attempt{Lease: lease, Took: took, Err: err})
 	c.mu.Lock()
-	stopped := c.stopped
+	stopped := c.setup.stopped
 	c.mu.Unlock()
 	if err == nil && stopped == "" {
 		lease.Connected()

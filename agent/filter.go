@@ -111,10 +111,12 @@ func parseSpan(value string) (time.Duration, error) {
 
 // look returns what is to be shown of a connection, and whether it is chosen.
 func (f *filter) look(c *connection) (ConnectionInfo, bool) {
+	c.mu.Lock()
 	client := c.client.Addr().Unmap().WithZone("")
+	c.mu.Unlock()
 	switch { // the cheap ones first
 	case f.listener != "" && c.listener.name != f.listener,
-		f.minAge > 0 && time.Since(c.opened) < f.minAge,
+		f.minAge > 0 && c.age() < f.minAge,
 		f.client.IsValid() && !f.client.Contains(client),
 		f.unix && client.IsValid():
 		return ConnectionInfo{}, false

@@ -64,8 +64,10 @@ func (r *Record) append(b []byte) []byte {
 	b = r.Time.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
 	b = append(b, `","event":"`...)
 	b = append(b, r.Event...)
-	b = append(b, `","id":`...)
-	b = strconv.AppendUint(b, r.ID, 10)
+	b = append(b, '"')
+	if r.ID > 0 { // else it was refused before it had one
+		b = strconv.AppendUint(key(b, "id"), r.ID, 10)
+	}
 	b = member(b, "listener", r.Listener)
 	if r.Client.IsValid() {
 		b = address(b, "client", r.Client)

@@ -14,6 +14,7 @@ import (
 
 	"argosy/agent/identity"
 	"argosy/agent/outcome"
+	"argosy/agent/relay"
 	"argosy/dtab"
 )
 
@@ -56,7 +57,7 @@ func (r *Router) Accept(ctx context.Context, c net.Conn) (*Inbound, error) {
 }
 
 func (r *Router) terminate(ctx context.Context, c net.Conn) (*Inbound, error) {
-	t := tls.Server(c, r.TLS)
+	t := tls.Server(relay.Carry(c), r.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return nil, handshakeError(ctx, err)
 	}

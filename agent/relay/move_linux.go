@@ -34,6 +34,10 @@ func (w *worker) begin(f *Flow, early []byte) {
 // joined starts the moving of a flow that is watched.
 func (w *worker) joined(f *Flow, early []byte) {
 	if f.limits != nil {
+		if w.limits != nil && *w.limits == *f.limits { // as with the one before: one copy will do
+			f.limits = w.limits
+		}
+		w.limits = f.limits
 		w.lookAt(f)
 		if f.state == over {
 			return
