@@ -61,9 +61,9 @@ func TestPrefaceV2(t *testing.T) {
 	}{
 		{"IPv4", between("192.0.2.1:258", "192.0.2.2:443"), "\x21\x11\x00\x0c" + four},
 		{"both families", between("[2001:db8::1]:258", "192.0.2.2:443"), "\x21\x21\x00\x24" + six},
-		{"Unix", unix, "\x20\x00\x00\x06\x02\x00\x03a.b"},
+		{"Unix", unix, "\x20\x00\x00\x00"},
 		{"all", all, "\x21\x11\x00\x3d" + four + "\x02\x00\x03a.b" + "\x01\x00\x02h2" +
-			"\x20\x00\x14\x07\x00\x00\x00\x00" + "\x21\x00\x07TLSv1.3" + "\x22\x00\x02cn" + "\xe0\x00\x0cspiffe://x/y"},
+			"\x20\x00\x14\x03\x00\x00\x00\x00" + "\x21\x00\x07TLSv1.3" + "\x22\x00\x02cn" + "\xe0\x00\x0cspiffe://x/y"},
 		{"no certificate, and too long a name", anonymous, "\x21\x11\x00\x1e" + four + "\x20\x00\x0f\x01\x00\x00\x00\x01" + "\x21\x00\x07TLSv1.2"},
 	} {
 		got := (&Policy{ProxyProtocol: ProxyV2}).Preface(test.info)
