@@ -14,6 +14,7 @@ import (
 	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/identity"
+	"argosy/agent/listen"
 	"argosy/internal/consulclient"
 	"argosy/internal/settings"
 	"argosy/internal/tlsfiles"
@@ -148,6 +149,26 @@ func serverTLS(c *config.ServerTLS, identityOf func(identityKey) (*liveIdentity,
 	return i.Identity.(*identity.Files).ServerWith(identity.ServerOptions{
 		OptionalClients: c.ClientAuth == "optional", MinVersion: c.MinVersion, ALPN: c.ALPN,
 	}), nil
+}
+
+// request is what an endpoint is to be told of the client.
+func (c *connection) request(in *listen.Inbound, g *generation) dial.Request {
+	r := dial.Request{Budget: &c.destination.budget}
+	if !g.tells {
+		return r
+	}
+	r.Info = dial.Info{Client: c.client, ServerName: in.ServerName}
+	if local, ok := in.Conn.LocalAddr().(*net.TCPAddr); ok {
+		r.Info.Local = local.AddrPort()
+	}
+	if t, ok := in.Conn.(*tls.Conn); ok {
+		s := t.ConnectionState()
+		r.Info.ServerName, r.Info.ALPN = s.ServerName, s.NegotiatedProtocol
+		r.Info.TLSVersion = strings.Replace(tls.VersionName(s.Version), " ", "v", 1) // as OpenSSL writes it
+		r.Info.Certificate = len(s.PeerCertificates) > 0
+		r.Info.CommonName, r.Info.SPIFFEID = identity.PeerSubject(s)
+	}
+	return r
 }
 
 // peerName is who a client has proved to be, for logs; empty without a client certificate.

@@ -55,6 +55,7 @@ func TestConnectWithinBudget(t *testing.T) {
 	const connections = 200
 	attempts, over := 0, 0
 	for range connections {
+		budget.Connection(time.Now())
 		_, _, err := Connect(context.Background(), Request{Budget: budget}, pick, always(&Policy{Retries: 3, RetryShare: 0.1}), func(a Attempt) {
 			attempts++
 			if a.OverBudget {

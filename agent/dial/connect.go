@@ -28,7 +28,7 @@ const fairChance = 100 * time.Millisecond
 // that failed first allows, and never the same one twice. A server that refuses us is not tried elsewhere, for the
 // refusal is the same there. note, where not nil, gets every attempt.
 //
-// A retry also needs room in the budget of r; without, the connection ends with the error that it has.
+// A retry also needs room in the budget of r, which counts new connections elsewhere; without, the connection ends with the error that it has.
 //
 // An error of pick for the first endpoint is returned as it is; when there is no other endpoint left, the error is that
 // of the last attempt. The lease is the caller's to end.
@@ -42,7 +42,6 @@ func Connect(
 	var failed []string
 	var last error
 	retries, share := 0, 0.0
-	r.Budget.Connection(time.Now())
 	tried := func(addr string) bool {
 		for _, f := range failed {
 			if f == addr {

@@ -52,6 +52,19 @@ func PeerName(s tls.ConnectionState) string {
 	return certificateName(s.PeerCertificates[0])
 }
 
+// PeerSubject returns the common name and the SPIFFE id in the peer's certificate; what is not there is empty, and so is the
+// id where there are several. It does not verify anything.
+func PeerSubject(s tls.ConnectionState) (commonName, spiffeID string) {
+	if len(s.PeerCertificates) == 0 {
+		return "", ""
+	}
+	c := s.PeerCertificates[0]
+	if len(c.URIs) == 1 && c.URIs[0].Scheme == "spiffe" {
+		spiffeID = c.URIs[0].String()
+	}
+	return c.Subject.CommonName, spiffeID
+}
+
 func certificateName(c *x509.Certificate) string {
 	for _, u := range c.URIs {
 		if id, err := parseID(u); err == nil {
