@@ -177,7 +177,7 @@ func listenerInfos(g *generation, settings *settingsOf) []ListenerInfo {
 			IdleTimeout: l.config.Timeouts.Idle.String(), Settings: settings.listener(l),
 		}
 		if l.state != nil {
-			i.Open = l.state.gate.Open()
+			i.Open = l.state.limits.Open()
 		}
 		switch t := l.config.TLS; {
 		case t == nil:

@@ -198,7 +198,7 @@ func (a *Agent) forgetRetired() {
 	defer a.changing.Unlock()
 	left := a.retired[:0]
 	for _, l := range a.retired {
-		if l.state.gate.Open() > 0 {
+		if l.state.limits.Open()+l.state.limits.Waiting() > 0 {
 			left = append(left, l)
 		} else if a.states[l.name] == nil {
 			a.metrics.forgetListener(l.name)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"argosy/agent/balance"
+	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
 	"argosy/agent/outcome"
@@ -39,6 +40,8 @@ type connection struct {
 
 	mu       sync.Mutex
 	phase    phase
+	admitted bool // by the listener's limits
+	counted  bool // as one of client's
 	attempts uint16
 	setup    *setup         // until the connection is joined
 	hello    *hello         // what the client told of itself; nil: nothing, and the name is the listener's
@@ -92,15 +95,18 @@ func (a *Agent) accept(l *listener, conn net.Conn) {
 func (a *Agent) admit(l *listener, from netip.AddrPort) *connection {
 	m := l.state.metrics
 	m.opened.Inc()
-	if !l.state.gate.Enter() {
+	counted := !l.router.Proxy.Trusts(from.Addr())
+	admitted, why := l.state.limits.Admit(sourceOf(from, counted))
+	if !admitted && l.config.Limits.AtLimit != config.Queue {
 		m.closed[outcome.Limit].Inc()
+		m.refused[why].Inc()
 		a.tellRefused(l, from, outcome.Limit)
-		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: too many are open", "max_connections", l.config.MaxConnections)
+		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: at a limit", "limit", string(why), "client", from.Addr())
 		return nil
 	}
 	m.active.Inc()
 	m.waiting.Inc()
-	c := &connection{agent: a, listener: l, client: from, opened: time.Since(a.began), setup: &setup{}}
+	c := &connection{agent: a, listener: l, client: from, opened: time.Since(a.began), setup: &setup{}, admitted: admitted, counted: counted}
 	if a.access.On() {
 		c.trail = newTrail()
 	}
@@ -129,10 +135,14 @@ func (c *connection) since() time.Time { return c.agent.began.Add(c.opened) }
 // picked already is tried first.
 func (c *connection) run(picked *balance.Lease) {
 	l := c.listener
+	if err := c.queue(); err != nil {
+		c.refuse(c.setup.conn, err)
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.setup.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
-	in, err := l.router.Accept(ctx, c.setup.conn)
+	in, err := l.router.Accept(ctx, c.setup.conn, c.known)
 	if err != nil {
 		c.setup.conn.Close() // not by reset: the alert that says why is on its way
 		c.refused(err)
@@ -301,7 +311,9 @@ func (c *connection) finish(r relay.Result) {
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
 	}
-	c.listener.state.gate.Leave()
+	if c.admitted {
+		c.listener.state.limits.Leave(c.source())
+	}
 	m.active.Dec()
 	m.closed[r.Outcome].Inc()
 	c.log(r.Outcome, r.First, r.Err)

@@ -36,7 +36,7 @@ func (a *Agent) acceptOnLoop(l *listener, flow *relay.Flow, from netip.AddrPort)
 	switch {
 	case c == nil:
 		flow.Abort()
-	case !l.plain:
+	case !l.plain || !c.admitted:
 		c.takeOut(flow, nil)
 	default:
 		c.goOnLoop(flow)
@@ -113,13 +113,14 @@ func (c *connection) dialled(err error) {
 	if err == nil && o.policy.ProxyProtocol != "" {
 		err = o.flow.Send(o.policy.Preface(dial.Info{Client: c.client, Local: o.flow.Local()}))
 	}
-	if err != nil {
+	gone := errors.Is(err, relay.ErrClientGone)
+	if err != nil && !gone {
 		err = outcome.Errorf(outcome.Dial, "%s: %w", lease.Endpoint.Addr, err)
 	}
 	c.mu.Lock()
 	stopped := c.setup.stopped
 	c.mu.Unlock()
-	again := err != nil && stopped == "" && len(o.failed) < o.retries && time.Now().Before(o.deadline)
+	again := err != nil && !gone && stopped == "" && len(o.failed) < o.retries && time.Now().Before(o.deadline)
 	over := again && !c.destination.budget.Retry(time.Now(), o.share)
 	c.attempted(dial.Attempt{Lease: lease, Took: took, Err: err, OverBudget: over})
 	if err == nil && stopped == "" {
@@ -128,7 +129,7 @@ func (c *connection) dialled(err error) {
 		c.joined(o.flow.Join(c.pair(o.at), c.ended))
 		return
 	}
-	if stopped != "" || dial.Blameless(time.Until(o.deadline) <= 0, took, err) {
+	if stopped != "" || gone || dial.Blameless(time.Until(o.deadline) <= 0, took, err) {
 		lease.Done()
 	} else {
 		lease.Fail()

@@ -74,11 +74,16 @@ func newRule(c config.Client) clientRule {
 func (g *generation) fixed() []dtab.Path {
 	var names []dtab.Path
 	for _, l := range g.listeners {
-		switch {
-		case l.config.SNI == nil:
+		sni := l.config.SNI
+		if sni == nil {
 			names = append(names, l.config.Destination)
-		case l.config.SNI.Default != nil:
-			names = append(names, l.config.SNI.Default)
+			continue
+		}
+		if sni.Default != nil {
+			names = append(names, sni.Default)
+		}
+		for _, route := range sni.ALPN {
+			names = append(names, route.Name)
 		}
 	}
 	return names
@@ -144,7 +149,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
-			l.state = &listenerState{metrics: a.metrics.listener(c.Name), gate: &listen.Gate{}}
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}}
 			a.states[c.Name] = l.state
 			undos = append(undos, func() {
 				delete(a.states, c.Name)
@@ -160,6 +165,11 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 			}
 			undos = append(undos, l.port.stop)
+		} else {
+			undos = append(undos, func() { old.tune(l.port) })
+			if err = l.port.tune(c); err != nil {
+				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+			}
 		}
 		g.listeners = append(g.listeners, l)
 	}
@@ -194,11 +204,26 @@ func (g *generation) port(key portKey) *port {
 	return nil
 }
 
+// tune gives a port the settings that it has in g.
+func (g *generation) tune(p *port) {
+	for _, l := range g.listeners {
+		if l.port == p {
+			p.tune(l.config)
+		}
+	}
+}
+
 // newRouter makes the routing part of a listener.
 func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, error)) (*listen.Router, error) {
-	r := &listen.Router{Destination: c.Destination}
+	r := &listen.Router{Destination: c.Destination, Handshake: c.Timeouts.Handshake}
 	if c.SNI != nil {
 		r.SNI = &listen.SNI{Prefix: c.SNI.Prefix, Default: c.SNI.Default, Timeout: c.SNI.Timeout}
+		for _, route := range c.SNI.ALPN {
+			r.SNI.ALPN = append(r.SNI.ALPN, listen.ALPNRoute(route))
+		}
+	}
+	if p := c.ProxyProtocol; p != nil {
+		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
 		var err error
@@ -224,7 +249,7 @@ func (a *Agent) commit(g, old *generation) {
 	}
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
-		l.state.gate.SetLimit(l.config.MaxConnections)
+		l.state.limits.SetLimits(limits(l.config))
 		kept[l.name] = true
 	}
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)

@@ -153,17 +153,22 @@ func serverTLS(c *config.ServerTLS, identityOf func(identityKey) (*liveIdentity,
 
 // request is what an endpoint is to be told of the client.
 func (c *connection) request(in *listen.Inbound, g *generation) dial.Request {
-	r := dial.Request{Budget: &c.destination.budget}
+	r := dial.Request{Budget: &c.destination.budget, StartTLS: in.StartTLS}
 	if !g.tells {
 		return r
 	}
 	r.Info = dial.Info{Client: c.client, ServerName: in.ServerName}
-	if local, ok := in.Conn.LocalAddr().(*net.TCPAddr); ok {
+	if len(in.ALPN) == 1 {
+		r.Info.ALPN = in.ALPN[0]
+	}
+	if in.Proxy != nil && in.Proxy.Destination.IsValid() {
+		r.Info.Local = in.Proxy.Destination
+	} else if local, ok := in.Conn.LocalAddr().(*net.TCPAddr); ok {
 		r.Info.Local = local.AddrPort()
 	}
 	if t, ok := in.Conn.(*tls.Conn); ok {
 		s := t.ConnectionState()
-		r.Info.ServerName, r.Info.ALPN = s.ServerName, s.NegotiatedProtocol
+		r.Info.ServerName = s.ServerName
 		r.Info.TLSVersion = strings.Replace(tls.VersionName(s.Version), " ", "v", 1) // as OpenSSL writes it
 		r.Info.Certificate = len(s.PeerCertificates) > 0
 		r.Info.CommonName, r.Info.SPIFFEID = identity.PeerSubject(s)

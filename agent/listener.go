@@ -24,8 +24,8 @@ type port struct {
 	current atomic.Pointer[listener]
 	running sync.WaitGroup
 
-	stopLoop func()             // set when the event loop accepts
-	rest     func(*net.TCPConn) // takes what is queued then
+	stopLoop func()         // set when the event loop accepts
+	rest     func(net.Conn) // takes what is queued then
 }
 
 type portKey struct {
@@ -48,7 +48,7 @@ type listener struct {
 // listenerState is what a listener keeps over reloads.
 type listenerState struct {
 	metrics *listenerMetrics
-	gate    *listen.Gate
+	limits  *listen.Limiter
 }
 
 func keyOf(l config.Listener) portKey {
@@ -60,11 +60,22 @@ func keyOf(l config.Listener) portKey {
 }
 
 func openPort(ctx context.Context, l config.Listener, logger hclog.Logger) (*port, error) {
-	socket, err := listen.Open(ctx, l.Address, listen.Options{ReusePort: l.ReusePort, Logger: logger})
+	socket, err := listen.Open(ctx, l.Address, listen.Options{
+		Network: l.Network, Unix: listen.UnixFile(l.Unix), ReusePort: l.ReusePort,
+		Accepted: l.Socket, FastOpen: l.FastOpen, Logger: logger,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &port{key: keyOf(l), socket: socket}, nil
+}
+
+// tune gives an open socket the settings of a new configuration.
+func (p *port) tune(l config.Listener) error {
+	if err := p.socket.Tune(l.Socket, l.FastOpen); err != nil {
+		return err
+	}
+	return p.socket.Permit(listen.UnixFile(l.Unix))
 }
 
 // start begins to accept for a.
@@ -77,7 +88,7 @@ func (p *port) start(a *Agent) {
 		}
 	}
 	p.running.Go(func() {
-		p.socket.Serve(func(c *net.TCPConn) { a.accept(p.current.Load(), c) })
+		p.socket.Serve(func(c net.Conn) { a.accept(p.current.Load(), c) })
 	})
 }
 
@@ -86,12 +97,9 @@ func (p *port) startOnLoop(a *Agent) error {
 	if err != nil {
 		return err
 	}
-	if err := p.current.Load().config.Socket.Set(fd); err != nil { // accepted sockets are born with the options of this one
-		return err
-	}
 	p.stopLoop, err = a.loop.Serve(fd, func(f *relay.Flow, from netip.AddrPort) { a.acceptOnLoop(p.current.Load(), f, from) })
 	if err == nil {
-		p.rest = func(c *net.TCPConn) { a.accept(p.current.Load(), c) }
+		p.rest = func(c net.Conn) { a.accept(p.current.Load(), c) }
 	}
 	return err
 }

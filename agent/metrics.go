@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"argosy/agent/dial"
+	"argosy/agent/listen"
 	"argosy/agent/outcome"
 	"argosy/namer"
 )
@@ -24,6 +25,7 @@ type metrics struct {
 	opened  *prometheus.CounterVec
 	closed  *prometheus.CounterVec
 	waiting *prometheus.GaugeVec
+	refused *prometheus.CounterVec
 
 	clusterActive *prometheus.GaugeVec
 	clusterOpened *prometheus.CounterVec
@@ -66,6 +68,7 @@ type listenerMetrics struct {
 	active, waiting prometheus.Gauge
 	opened          prometheus.Counter
 	closed          map[outcome.Outcome]prometheus.Counter
+	refused         map[listen.Limit]prometheus.Counter
 	before          volume // of traffic that is no more; guarded by metrics.mu
 }
 
@@ -85,6 +88,7 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 		opened:  counter("argosy_connections_opened_total", "Connections accepted.", byListener...),
 		closed:  counter("argosy_connections_closed_total", "Connections closed, by how they ended.", "listener", "outcome"),
 		waiting: gauge("argosy_connections_waiting", "Connections accepted that have no endpoint yet.", byListener...),
+		refused: counter("argosy_connections_refused_total", "Connections refused, by the limit that was reached.", "listener", "limit"),
 
 		clusterActive: gauge("argosy_cluster_connections_active", "Open connections to the endpoints of a cluster.", byCluster...),
 		clusterOpened: counter("argosy_cluster_connections_opened_total", "Connections opened to the endpoints of a cluster.", byCluster...),
@@ -113,7 +117,7 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
-		m.active, m.opened, m.closed, m.waiting, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.overBudget, m.connect,
+		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.overBudget, m.connect,
 		m.firstByte, m.duration, m.draining, m.reloads, m.unlogged, newTrafficCollector(m), up, info,
 	} {
 		if err := reg.Register(c); err != nil {
@@ -140,6 +144,10 @@ func (m *metrics) listener(name string) *listenerMetrics {
 		opened: m.opened.WithLabelValues(name), closed: map[outcome.Outcome]prometheus.Counter{},
 	}
 	m.listeners[name] = l
+	l.refused = map[listen.Limit]prometheus.Counter{}
+	for _, limit := range listen.AllLimits() {
+		l.refused[limit] = m.refused.WithLabelValues(name, string(limit))
+	}
 	for _, o := range outcome.All() {
 		l.closed[o] = m.closed.WithLabelValues(name, string(o))
 	}
@@ -153,6 +161,7 @@ func (m *metrics) forgetListener(name string) {
 	m.opened.DeletePartialMatch(labels)
 	m.closed.DeletePartialMatch(labels)
 	m.waiting.DeletePartialMatch(labels)
+	m.refused.DeletePartialMatch(labels)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.listeners[name]; l != nil {

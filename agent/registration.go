@@ -45,7 +45,10 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 		if s.Name == "" {
 			s.Name = cfg.Name
 		}
-		bound := l.port.socket.Addr()
+		bound, ok := l.port.socket.Addr().(*net.TCPAddr)
+		if !ok {
+			return nil, fmt.Errorf("register: listener %q has no port", l.name)
+		}
 		if s.Port == 0 {
 			s.Port = bound.Port
 		}

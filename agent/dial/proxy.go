@@ -24,7 +24,7 @@ const longestText = 512
 type Info struct {
 	Client, Local netip.AddrPort // its address, and the one it has connected to; zero for Unix sockets
 	ServerName    string         // that it has asked for; "": none
-	ALPN          string         // the protocol agreed on with it, or the first that it offers; "": none
+	ALPN          string         // the protocol agreed on with it, or the only one that it offers; "": none
 	TLSVersion    string         // such as "TLSv1.3", where TLS is terminated; "": it is not
 	Certificate   bool           // it has shown one, which was verified
 	CommonName    string         // in that; "": none
