@@ -128,7 +128,7 @@ func TestPassThrough(t *testing.T) {
 			if len(c.send) < 100 || c.name == "endless" {
 				r.SNI.Timeout = 100 * time.Millisecond
 			}
-			in, err := r.Accept(context.Background(), near)
+			in, err := r.Accept(context.Background(), near, nil)
 			if c.outcome != "" {
 				if got := outcome.Of(err, "none"); got != c.outcome {
 					t.Fatalf("ended as %s: %v", got, err)
@@ -157,7 +157,7 @@ func TestPassThroughEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	r := &Router{SNI: &SNI{Prefix: path("/tls"), Default: path("/svc/web"), Timeout: time.Hour}}
-	if _, err := r.Accept(ctx, near); !errors.Is(err, context.Canceled) {
+	if _, err := r.Accept(ctx, near, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -205,7 +205,7 @@ func TestTerminate(t *testing.T) {
 				}
 				tls.Client(far, client).HandshakeContext(ctx)
 			})
-			in, err := c.router.Accept(ctx, near)
+			in, err := c.router.Accept(ctx, near, nil)
 			if c.outcome != "" {
 				if got := outcome.Of(err, "none"); got != c.outcome {
 					t.Fatalf("ended as %s: %v", got, err)
@@ -232,7 +232,7 @@ func FuzzPeek(f *testing.F) {
 	f.Add([]byte{22, 3, 1, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &onlyReads{Reader: bytes.NewReader(b)}
-		name, read, err := peek(c)
+		name, _, read, err := peek(c)
 		if !bytes.HasPrefix(b, read) {
 			t.Fatalf("read %q of %q", read, b)
 		}

@@ -34,6 +34,10 @@ func (w *worker) begin(f *Flow, early []byte) {
 // joined starts the moving of a flow that is watched.
 func (w *worker) joined(f *Flow, early []byte) {
 	if f.limits != nil {
+		if w.limits != nil && *w.limits == *f.limits { // as with the one before: one copy will do
+			f.limits = w.limits
+		}
+		w.limits = f.limits
 		w.lookAt(f)
 		if f.state == over {
 			return
@@ -224,7 +228,9 @@ func (w *worker) inputEnded(f *Flow, i int) {
 		}
 	}
 	to.outEnded = true
-	w.shutIfDone(to, from)
+	if !to.inEnded || to.holds(from) || f.ends[i].left != nil { // else both are closed right away, which says the same
+		w.shutIfDone(to, from)
+	}
 }
 
 // shutIfDone ends the output of an end when all of it has been taken.

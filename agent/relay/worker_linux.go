@@ -54,6 +54,7 @@ type worker struct {
 	freed  []int32 // slots that may be used again after this batch
 	ready  []*Flow // have more to do than their share of a turn
 	timers timers
+	limits *limits // of the newest flow
 	chunks []*chunk
 	pipes  []*pipe
 	piped  []*Flow // may hold pipes
@@ -101,8 +102,11 @@ func (w *worker) post(do func()) {
 func (w *worker) run() {
 	defer close(w.ended)
 	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-	defer unix.Close(w.epoll)
-	defer unix.Close(w.wake)
+	defer func() {
+		w.closePipes()
+		unix.Close(w.epoll)
+		unix.Close(w.wake)
+	}()
 	idle := false
 	for !w.ending {
 		var n int
