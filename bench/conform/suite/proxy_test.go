@@ -33,7 +33,10 @@ func startProxy(t *testing.T, in, out *tls.Config, serve func(client, server net
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, backend: freeAddress(t), in: in, out: out, serve: serve}
+	return runProxy(t, &proxy{listener: l, backend: freeAddress(t), in: in, out: out, serve: serve})
+}
+
+func runProxy(t *testing.T, p *proxy) *proxy {
 	p.all.Go(p.accept)
 	t.Cleanup(p.stop)
 	return p
@@ -90,7 +93,8 @@ func (p *proxy) handle(c net.Conn) {
 		}
 		client = t
 	}
-	s, err := net.DialTimeout("tcp", p.backend, time.Second)
+	network, address, _ := endpoint(p.backend)
+	s, err := net.DialTimeout(network, address, time.Second)
 	if err != nil {
 		abort(client)
 		return
@@ -212,7 +216,9 @@ func abort(c net.Conn) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn().(*watched).Conn
 	}
-	c.(*net.TCPConn).SetLinger(0)
+	if t, ok := c.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
 	c.Close()
 }
 

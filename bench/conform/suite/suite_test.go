@@ -97,6 +97,29 @@ func TestOwnRelaysPass(t *testing.T) {
 	})
 }
 
+func TestUnixSockets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := net.Listen("unix", dir+"/target")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := small(runProxy(t, &proxy{listener: l, backend: "unix:" + dir + "/backend", serve: flawed{}.serve}))
+	c.Target = "unix:" + dir + "/target"
+	passed := 0
+	for _, r := range runOnly(t, c, nil) {
+		if r.Status == Fail {
+			t.Errorf("%s: %s", r.Case, r.Note)
+		}
+		if r.Status == Pass {
+			passed++
+		}
+	}
+	if passed < 15 {
+		t.Errorf("only %d cases were run", passed)
+	}
+}
+
 func allPass(t *testing.T, all map[string]Result) {
 	t.Helper()
 	passed := 0
