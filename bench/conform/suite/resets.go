@@ -41,17 +41,22 @@ func (b *bed) pair(w which) (actor, other *conn, err error) {
 	return client, server, err
 }
 
+// used is pair, and n bytes have gone from the actor to the other.
+func (b *bed) used(w which, n int64) (actor, other *conn, err error) {
+	if actor, other, err = b.pair(w); err == nil {
+		err = pass(actor, other, n)
+	}
+	return actor, other, err
+}
+
 // resetFirst breaks off after some bytes. The last of them may be lost on the way, as TCP says; that is only noted.
 func resetFirst(w which, n int64) func(*bed) error {
 	return func(b *bed) error {
-		actor, other, err := b.pair(w)
+		actor, other, err := b.used(w, n)
 		if err != nil {
 			return err
 		}
 		if n > 0 {
-			if err := pass(actor, other, n); err != nil {
-				return err
-			}
 			if err := actor.send(1000); err != nil { // last words
 				return err
 			}
@@ -138,12 +143,8 @@ func resetOwnHalf(b *bed) error {
 // must see the reset when it reads on.
 func resetFull(w which) func(*bed) error {
 	return func(b *bed) error {
-		actor, other, err := b.pair(w)
+		actor, other, err := b.full(w)
 		if err != nil {
-			return err
-		}
-		b.start(func() error { return actor.send(tooMuch) })
-		if _, err := b.stalled(actor); err != nil {
 			return err
 		}
 		actor.abort()

@@ -29,34 +29,38 @@ func stalling(c Config) time.Duration { return 20*time.Second + 4*c.Patience }
 
 func dripping(c Config) time.Duration { return 2 * (drips + 1) * c.Patience }
 
-// stalled waits until a sender has got rid of nothing for a while and returns how much it could send before.
-func (b *bed) stalled(sender *conn) (int64, error) {
+// stalled waits until a sender has got rid of nothing for a while.
+func (b *bed) stalled(sender *conn) error {
 	quiet := max(b.patience, time.Second) // a busy machine may hold it up for a moment
 	last, since := int64(-1), time.Now()
 	for {
 		switch n := sender.sent.Load(); {
 		case n >= tooMuch:
-			return n, fmt.Errorf("the %s was not stopped: the proxy took %d MiB that nobody read", sender.side, n>>20)
+			return fmt.Errorf("the %s was not stopped: the proxy took %d MiB that nobody read", sender.side, n>>20)
 		case n != last:
 			last, since = n, time.Now()
 		case n > 0 && time.Since(since) > quiet:
-			return n, nil
+			return nil
 		}
 		if err := b.wait(10 * time.Millisecond); err != nil {
-			return last, fmt.Errorf("the %s was not stopped: it still sends, after %d MiB", sender.side, last>>20)
+			return fmt.Errorf("the %s was not stopped: it still sends, after %d MiB", sender.side, last>>20)
 		}
 	}
 }
 
+// full is a pair whose sender has been stopped, since the other end does not read.
+func (b *bed) full(w which) (sender, reader *conn, err error) {
+	if sender, reader, err = b.pair(w); err == nil {
+		b.start(func() error { return sender.send(tooMuch) })
+		err = b.stalled(sender)
+	}
+	return sender, reader, err
+}
+
 func noReader(w which) func(*bed) error {
 	return func(b *bed) error {
-		sender, reader, err := b.pair(w)
-		if err != nil {
-			return err
-		}
 		before, _ := memory(b.config.Pids)
-		sent := b.start(func() error { return sender.send(tooMuch) })
-		held, err := b.stalled(sender)
+		sender, reader, err := b.full(w)
 		if err != nil {
 			return err
 		}
@@ -64,23 +68,17 @@ func noReader(w which) func(*bed) error {
 			return fmt.Errorf("the proxy grew by %d MiB", (after-before)>>20)
 		}
 		// Enough to see that it goes on where it stopped.
-		if err := reader.expect(held + 8<<20); err != nil {
+		if err := reader.expect(sender.sent.Load() + 8<<20); err != nil {
 			return fmt.Errorf("when the %s read on: %w", reader.side, err)
 		}
-		reader.raw.Close()
-		<-sent // fails, since nobody reads the rest
 		return nil
 	}
 }
 
 func otherWay(b *bed) error {
 	for _, w := range []which{fromClient, fromServer} {
-		sender, reader, err := b.pair(w)
+		sender, reader, err := b.full(w)
 		if err != nil {
-			return err
-		}
-		b.start(func() error { return sender.send(tooMuch) })
-		if _, err := b.stalled(sender); err != nil {
 			return err
 		}
 		for range 100 {
