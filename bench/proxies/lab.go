@@ -163,14 +163,14 @@ func (l *lab) start(ctx context.Context, p peer, t topology, backend string) (*t
 
 // accepts waits until something accepts connections.
 func (l *lab) accepts(ctx context.Context, proc *stack.Proc, addr string) error {
-	ctx, cancel := context.WithCancel(ctx)
+	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	dial := load.Plain(addr)
-	return stack.Eventually(ctx, time.Millisecond, func(ctx context.Context) error {
+	err := stack.Eventually(waiting, time.Millisecond, func(ctx context.Context) error {
 		select {
 		case <-proc.Done():
 			cancel()
-			return fmt.Errorf("it has ended: %s", lastLines(proc.Output(), 5))
+			return errors.New("it has ended")
 		default:
 		}
 		c, err := dial(ctx)
@@ -179,6 +179,10 @@ func (l *lab) accepts(ctx context.Context, proc *stack.Proc, addr string) error 
 		}
 		return err
 	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("it has ended: %s", lastLines(proc.Output(), 5))
+	}
+	return err
 }
 
 // passes waits until bytes come through to an echo server and back.

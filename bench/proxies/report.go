@@ -161,10 +161,15 @@ func (r *Report) Print(to io.Writer) {
 		fmt.Fprintf(to, "\n%s: %s\n", result.Name, result.Title)
 		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 		names := result.peerNames()
-		for _, f := range result.Figures {
+		for i, f := range result.Figures {
+			if i == 0 {
+				fmt.Fprint(w, "  proxy")
+			}
 			fmt.Fprintf(w, "\t%s", strings.TrimSuffix(f.Name+" ["+f.Unit+"]", " []"))
 		}
-		fmt.Fprintln(w, "\t")
+		if len(result.Figures) > 0 {
+			fmt.Fprintln(w, "\t")
+		}
 		for _, name := range names {
 			fmt.Fprintf(w, "  %s", name)
 			for _, f := range result.Figures {
