@@ -6,9 +6,9 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"argosy/agent/outcome"
 	"argosy/agent/relay/relaytest"
@@ -32,7 +32,7 @@ func TestPostgres(t *testing.T) {
 			far, near := relaytest.Pipe(t, false, false)
 			defer far.Close()
 			defer near.Close()
-			r := &Router{SNI: &SNI{Prefix: path("/tls"), Timeout: 20 * time.Second}}
+			r := &Router{SNI: &SNI{Prefix: path("/tls")}}
 			if terminated {
 				r.TLS = server
 			}
@@ -89,20 +89,18 @@ func TestPostgresWithoutTLS(t *testing.T) {
 		"promised and gone":   {router: &Router{SNI: &SNI{Default: path("/svc/db")}}, send: request(sslRequest), hangUp: true, answer: "S", outcome: outcome.Reset},
 		"promised, plain":     {router: &Router{SNI: &SNI{Default: path("/svc/db")}}, send: request(sslRequest) + startup, answer: "S", outcome: outcome.TLS},
 	} {
-		t.Run(name, func(t *testing.T) {
+		test := func(t *testing.T, proxy *Proxy) {
 			t.Parallel()
 			far, near := relaytest.Pipe(t, false, false)
 			defer far.Close()
 			defer near.Close()
-			if c.router.SNI != nil {
-				c.router.SNI.Timeout = 20 * time.Second
-			}
-			c.router.Destination = path("/svc/fixed")
+			r := *c.router
+			r.Destination, r.Proxy = path("/svc/fixed"), proxy
 			io.WriteString(far, c.send)
 			if c.hangUp {
 				far.(*net.TCPConn).CloseWrite()
 			}
-			in, err := c.router.Accept(t.Context(), near, nil)
+			in, err := r.Accept(t.Context(), near, nil)
 			if got := outcome.Of(err, "none"); err != nil && got != c.outcome || err == nil && c.outcome != "" {
 				t.Fatalf("ended as %s: %v", got, err)
 			}
@@ -124,6 +122,10 @@ func TestPostgresWithoutTLS(t *testing.T) {
 			if got := string(in.Early) + string(rest); in.Name.String() != "/svc/db" || in.StartTLS != "" || got != want {
 				t.Errorf("to %s go %q", in.Name, got)
 			}
+		}
+		t.Run(name, func(t *testing.T) { test(t, nil) })
+		t.Run(name+", no PROXY header", func(t *testing.T) {
+			test(t, &Proxy{From: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Optional: true})
 		})
 	}
 }
@@ -185,7 +187,7 @@ func TestALPN(t *testing.T) {
 			far, near := relaytest.Pipe(t, false, false)
 			defer far.Close()
 			defer near.Close()
-			r := &Router{SNI: &SNI{Prefix: path("/tls"), ALPN: routes, Timeout: 20 * time.Second}}
+			r := &Router{SNI: &SNI{Prefix: path("/tls"), ALPN: routes}}
 			if terminated {
 				r.TLS = server
 			}
