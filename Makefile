@@ -36,7 +36,7 @@ help:
 	  'make race         the tests that need no servers, with the race detector' \
 	  'make e2e          the end-to-end tests alone; ARGS=-run=TestX for one' \
 	  'make bench        the figures of docs/performance.md, about five minutes; ARGS="-only parse,bind" for some of them' \
-	  'make conform      docs/conformance.md: how argosy, HAProxy, nginx and Consul'"'"'s proxy treat TCP, about twenty minutes' \
+	  'make conform      docs/conformance.md: how argosy, HAProxy, nginx and Consul'"'"'s proxy treat TCP, about ten minutes' \
   'make fuzz         each fuzz test for FUZZTIME (10s)' \
 	  'make lint         gofmt, go vet, staticcheck, govulncheck where its database can be reached' \
 	  'make generate     what is generated from the sources, such as the configuration reference' \
@@ -82,7 +82,7 @@ bench: servers
 # Likewise. Peers that are not installed are left out.
 conform: servers
 	@$(GO) build -o $(TOOLS)/conform ./bench/conform
-	@$(TOOLS)/conform -all -doc docs/conformance.md $(ARGS)
+	@$(TOOLS)/conform -all -patience 500ms -doc docs/conformance.md $(ARGS)
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \
