@@ -173,6 +173,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		}
 		g.listeners = append(g.listeners, l)
 	}
+	g.keepTLS(old)
 	if old.admin != nil && old.config.Admin == cfg.Admin {
 		g.admin = old.admin
 	} else {

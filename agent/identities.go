@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -95,15 +96,53 @@ func (i *liveIdentity) stop() {
 	i.running.Wait()
 }
 
+func clientKey(c *config.ClientTLS) identityKey {
+	switch {
+	case c.Connect != "":
+		return identityKey{connect: c.Connect}
+	case c.CertFile == "":
+		return filesKey(c.CAFile)
+	}
+	return filesKey(c.CAFile, config.Certificate{CertFile: c.CertFile, KeyFile: c.KeyFile})
+}
+
+func serverKey(c *config.ServerTLS) identityKey {
+	if c.Connect != "" {
+		return identityKey{connect: c.Connect}
+	}
+	return filesKey(c.ClientCAFile, c.Certificates...)
+}
+
+// keepTLS takes the TLS parts of the generation before over where all that they were made of is the same: sessions can then
+// be resumed after a reload.
+func (g *generation) keepTLS(old *generation) {
+	same := func(k identityKey) bool { return g.identities[k] == old.identities[k] }
+	for _, l := range g.listeners {
+		for _, o := range old.listeners {
+			if t := l.config.TLS; t != nil && o.name == l.name && reflect.DeepEqual(o.config.TLS, t) && same(serverKey(t)) {
+				l.router.TLS = o.router.TLS
+			}
+		}
+	}
+	for i := range g.clients {
+		c := &g.clients[i]
+		for _, o := range old.clients {
+			if t := c.config.TLS; t != nil && reflect.DeepEqual(o.prefix, c.prefix) && reflect.DeepEqual(o.config.TLS, t) && same(clientKey(t)) {
+				c.policy.TLS = o.policy.TLS
+			}
+		}
+	}
+}
+
 // clientTLS makes the TLS part of a client block.
 func clientTLS(
 	c *config.ClientTLS, identityOf func(identityKey) (*liveIdentity, error),
 ) (func(namer.Endpoint) (*tls.Config, error), error) {
+	i, err := identityOf(clientKey(c))
+	if err != nil {
+		return nil, err
+	}
 	if c.Connect != "" {
-		i, err := identityOf(identityKey{connect: c.Connect})
-		if err != nil {
-			return nil, err
-		}
 		return dial.ByIdentity(func(expect namer.ConnectID) (*tls.Config, error) {
 			t, err := i.Client(expect)
 			if err == nil {
@@ -111,14 +150,6 @@ func clientTLS(
 			}
 			return t, err
 		}), nil
-	}
-	var own []config.Certificate
-	if c.CertFile != "" {
-		own = append(own, config.Certificate{CertFile: c.CertFile, KeyFile: c.KeyFile})
-	}
-	i, err := identityOf(filesKey(c.CAFile, own...))
-	if err != nil {
-		return nil, err
 	}
 	files := i.Identity.(*identity.Files)
 	t, err := files.ClientWith(identity.ClientOptions{
@@ -133,18 +164,14 @@ func clientTLS(
 
 // serverTLS makes the TLS part of a listener.
 func serverTLS(c *config.ServerTLS, identityOf func(identityKey) (*liveIdentity, error)) (*tls.Config, error) {
+	i, err := identityOf(serverKey(c))
+	if err != nil {
+		return nil, err
+	}
 	if c.Connect != "" {
-		i, err := identityOf(identityKey{connect: c.Connect})
-		if err != nil {
-			return nil, err
-		}
 		t := i.Server()
 		t.MinVersion = max(t.MinVersion, c.MinVersion)
 		return t, nil
-	}
-	i, err := identityOf(filesKey(c.ClientCAFile, c.Certificates...))
-	if err != nil {
-		return nil, err
 	}
 	return i.Identity.(*identity.Files).ServerWith(identity.ServerOptions{
 		OptionalClients: c.ClientAuth == "optional", MinVersion: c.MinVersion, ALPN: c.ALPN,

@@ -51,6 +51,7 @@ func TestLimitsQueue(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 		c.SetDeadline(time.Now().Add(patience))
 		p.expectMetric(`argosy_connections_waiting{listener="db"}`, 1)
+		eventually(t, "in the queue", func() bool { return p.agent.current.Load().listeners[0].state.limits.Waiting() == 1 })
 		return c
 	}
 	second := wait()

@@ -174,16 +174,35 @@ func TestCertificatesOfAListener(t *testing.T) {
 	cfg.Listeners = []config.Listener{l}
 	p := startAgent(t, cfg)
 	sessions := tls.NewLRUClientSessionCache(8)
-	for _, test := range []struct {
+	reload := func(edit func(*config.Config)) {
+		cfg = edited(cfg, edit)
+		if err := p.agent.Reload(cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, test := range []struct {
 		name, serves string
 		resumed      bool
-	}{{"one.test", "one", false}, {"a.two.test", "two", false}, {"other.test", "one", false}, {"a.two.test", "two", true}} {
+	}{
+		{"one.test", "one", false}, {"a.two.test", "two", false}, {"other.test", "one", false}, {"a.two.test", "two", true},
+		{"a.two.test", "two", true}, {"a.two.test", "two", false}, // after the reloads
+	} {
 		c, who := p.dialTLS("redis", &tls.Config{InsecureSkipVerify: true, ServerName: test.name, ClientSessionCache: sessions})
 		s := c.ConnectionState()
 		if got := s.PeerCertificates[0].Subject.CommonName; got != test.serves || s.DidResume != test.resumed || who != "redis1" {
 			t.Errorf("%s: certificate of %s, resumed %v, %s answers", test.name, got, s.DidResume, who)
 		}
 		c.Close()
+		switch i {
+		case 3:
+			reload(func(c *config.Config) { c.Listeners[0].MaxConnections = 100 })
+		case 4:
+			reload(func(c *config.Config) {
+				other := *c.Listeners[0].TLS
+				other.ALPN = []string{"redis"}
+				c.Listeners[0].TLS = &other
+			})
+		}
 	}
 	raw, err := net.Dial("tcp", p.address("redis"))
 	if err != nil {
