@@ -161,7 +161,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			l.label = c.SNI.Prefix.String() + "/*"
 		}
 		if l.port = old.port(keyOf(c)); l.port == nil {
-			if l.port, err = openPort(context.Background(), c, a.logger); err != nil {
+			if l.port, err = openPort(context.Background(), c, a.inherited(socketName(keyOf(c))), a.logger); err != nil {
 				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 			}
 			undos = append(undos, l.port.stop)
@@ -177,7 +177,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 	if old.admin != nil && old.config.Admin == cfg.Admin {
 		g.admin = old.admin
 	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.handler(), a.logger); err != nil {
+		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
 			return nil, nil, err
 		}
 		undos = append(undos, g.admin.stop)

@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +12,8 @@ import (
 type Carrier struct {
 	net.Conn
 	driver driver // nil: not on the loop
+
+	ended atomic.Bool // a read has found the end of the connection below
 }
 
 // driver reads and writes in place of the connection.
@@ -24,11 +28,16 @@ func Carry(c net.Conn) *Carrier { return &Carrier{Conn: c} }
 // NetConn returns the connection below.
 func (c *Carrier) NetConn() net.Conn { return c.Conn }
 
-func (c *Carrier) Read(b []byte) (int, error) {
+func (c *Carrier) Read(b []byte) (n int, err error) {
 	if c.driver != nil {
-		return c.driver.read(b)
+		n, err = c.driver.read(b)
+	} else {
+		n, err = c.Conn.Read(b)
 	}
-	return c.Conn.Read(b)
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
 }
 
 func (c *Carrier) Write(b []byte) (int, error) {
