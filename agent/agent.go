@@ -27,6 +27,7 @@ import (
 
 	"argosy/agent/accesslog"
 	"argosy/agent/config"
+	"argosy/agent/handover"
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 )
@@ -68,6 +69,9 @@ type Agent struct {
 	states   map[string]*listenerState // by listener
 	retired  []*listener               // gone from the configuration, with connections or their metrics left
 	registry *registry
+	before   *handover.Inheritance // of the process before this one; nil: there was none
+	offering *handover.Offering    // to the one after it; nil: none
+	handed   bool                  // it has taken over
 }
 
 // New binds all sockets and prepares everything that can fail. Nothing is served before Run.
@@ -99,9 +103,13 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
 	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
+	a.inherit(cfg.Handover)
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {
 		a.closeRelay()
+		if a.before != nil {
+			a.before.Close()
+		}
 		return nil, err
 	}
 	a.current.Store(g)
@@ -121,6 +129,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.commit(a.current.Load(), nil)
 	a.changing.Unlock()
 	close(a.started)
+	a.succeed(a.current.Load().config)
 
 	stopChores := a.chores()
 	select {

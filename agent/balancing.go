@@ -41,8 +41,8 @@ func (n *names) tend() (busy bool) {
 	return busy
 }
 
-// request is what an endpoint is picked by.
-func (c *connection) request(serverName string) balance.Request {
+// wish is what an endpoint is picked by.
+func (c *connection) wish(serverName string) balance.Request {
 	r := balance.Request{Source: c.client.Addr(), ServerName: serverName}
 	if s := c.setup; s != nil && s.loop != nil && len(s.loop.failed) > 0 {
 		r.Tried = s.loop.tried

@@ -26,8 +26,8 @@ func clientBlock(change func(*config.Client)) []config.Client {
 	return []config.Client{c}
 }
 
-// startResetter accepts connections and resets them at their first byte.
-func startResetter(t *testing.T) string {
+// serveEach runs handle for each connection to addr.
+func serveEach(t *testing.T, handle func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -42,8 +42,7 @@ func startResetter(t *testing.T) string {
 			}
 			all.Go(func() {
 				defer c.Close()
-				c.Read(make([]byte, 1))
-				c.(*net.TCPConn).SetLinger(0)
+				handle(c)
 			})
 		}
 	})
@@ -56,7 +55,11 @@ func startResetter(t *testing.T) string {
 
 // TestResetsEject: an endpoint that accepts and resets is taken out, and shown as such.
 func TestResetsEject(t *testing.T) {
-	bad, good := startResetter(t), startBackend(t, "good")
+	good := startBackend(t, "good")
+	bad := serveEach(t, func(c net.Conn) {
+		c.Read(make([]byte, 1))
+		c.(*net.TCPConn).SetLinger(0)
+	})
 	cfg := baseConfig(map[string][]string{"redis": {bad, good.addr}})
 	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
 	cfg.Clients = clientBlock(func(c *config.Client) {

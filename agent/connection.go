@@ -160,9 +160,10 @@ func (c *connection) run(picked *balance.Lease) {
 			return
 		}
 		c.destination = d
+		d.budget.Connection(time.Now())
 	}
 	generation := c.agent.current.Load()
-	server, lease, err := dial.Connect(ctx, d.picker(ctx, picked, c.request(in.ServerName)),
+	server, lease, err := dial.Connect(ctx, c.request(in, generation), d.picker(ctx, picked, c.wish(in.ServerName)),
 		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
 		c.refuse(in.Conn, err)
@@ -232,6 +233,9 @@ func (c *connection) routed(in *listen.Inbound) {
 func (c *connection) attempted(a dial.Attempt) {
 	d := c.destination
 	m := c.agent.metrics.cluster(d.label, d.clusterLabel(a.Lease.Key))
+	if a.OverBudget {
+		m.overBudget.Inc()
+	}
 	if a.Err == nil {
 		m.connect.Observe(a.Took.Seconds())
 	} else {

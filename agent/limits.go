@@ -51,7 +51,7 @@ func (c *connection) known(in *listen.Inbound) error {
 	if c.counted {
 		return nil
 	}
-	if in.Proxy == nil || in.Proxy.Local || !in.Proxy.Source.IsValid() {
+	if in.Proxy == nil || !in.Proxy.Source.IsValid() {
 		return nil // it speaks for itself, such as by a health check
 	}
 	if ok, why := c.listener.state.limits.Move(netip.Addr{}, in.Client.Addr()); !ok {

@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// Postgres is the value of Inbound.StartTLS of clients that have asked for TLS in Postgres' way.
+// Postgres is the value of Inbound.StartTLS of clients that have asked for TLS in Postgres's way.
 const Postgres = "postgres"
 
 // The codes that a Postgres client may begin with, after the length (the protocol's chapter on message formats).

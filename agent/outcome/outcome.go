@@ -25,7 +25,7 @@ const (
 	Lifetime       Outcome = "lifetime"        // open for the longest time allowed
 	Drained        Outcome = "drained"         // cut because the agent was leaving, or to go to another endpoint
 	Closed         Outcome = "closed"          // ended by an operator
-	Limit          Outcome = "limit"           // refused because the listener or the cluster was full
+	Limit          Outcome = "limit"           // refused at a limit of the listener or the cluster
 )
 
 // All returns every outcome, in a fixed order.

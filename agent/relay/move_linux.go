@@ -146,7 +146,7 @@ func (w *worker) direction(f *Flow, i int) bool {
 		switch {
 		case err == nil:
 		case err == errWait:
-		case err == io.EOF:
+		case err == io.EOF || err == errCutOff && to.inEnded: // see stream.moveBuffered
 			w.inputEnded(f, i)
 		default:
 			f.breaks(i, classify(f.side(i), f.answered > 0, err), readError(f.side(i), err))
@@ -169,9 +169,8 @@ func (w *worker) get(e *end) (int, error) {
 		case errors.Is(err, errWait):
 			e.readable = false
 			return n, errWait
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			// Without close_notify, see stream.moveBuffered.
-			return n, io.EOF
+		case cutOff(e.tls.conn, err):
+			return n, errCutOff
 		}
 		return n, err
 	}
@@ -213,7 +212,7 @@ func (w *worker) inputEnded(f *Flow, i int) {
 	if f.first == Neither && f.verdict == nil {
 		f.first = f.side(i)
 	}
-	if f.limits != nil && f.limits.halfClose > 0 && f.half() {
+	if f.limits != nil && f.limits.halfClose > 0 && !to.inEnded {
 		f.active.Store(w.now)
 		w.lookAt(f)
 	}

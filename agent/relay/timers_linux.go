@@ -118,8 +118,8 @@ func (w *worker) lookAt(f *Flow) {
 	f.finish()
 }
 
-// half reports whether one direction has ended.
-func (f *Flow) half() bool { return f.ends[0].inEnded != f.ends[1].inEnded }
+// half reports whether a side has ended. If both have, there is still something to be taken.
+func (f *Flow) half() bool { return f.ends[0].inEnded || f.ends[1].inEnded }
 
 // taking reports whether a peer that has not taken all its bytes has taken some since it was last asked. A slow one is not
 // idle.
