@@ -23,7 +23,7 @@ endif
 # The end-to-end tests measure time; they run by themselves.
 UNIT = $(filter-out argosy/e2e argosy/e2e/%,$(shell $(GO) list ./...))
 
-.PHONY: help build demo demo-nomad servers test test-short race e2e bench bench-report fuzz lint generate clean
+.PHONY: help build demo demo-nomad servers test test-short race e2e bench bench-report conform fuzz lint generate clean
 
 help:
 	@printf '%s\n' \
@@ -37,8 +37,9 @@ help:
 	  'make race         the tests that need no servers, with the race detector' \
 	  'make e2e          the end-to-end tests alone; ARGS=-run=TestX for one' \
 	  'make bench        naming, and the data plane beside other proxies, about half an hour; ARGS=-quick for a first look,' \
-  '                  ARGS="-only requests,bulk" for some of it, ARGS=-list for what there is' \
-  'make bench-report what make bench wrote to $(REPORT) about proxies, into docs/performance.md' \
+	  '                  ARGS="-only requests,bulk" for some of it, ARGS=-list for what there is' \
+	  'make bench-report what make bench wrote to $(REPORT) about proxies, into docs/performance.md' \
+	  'make conform      docs/conformance.md: how argosy, HAProxy, nginx and Consul'"'"'s proxy treat TCP, about ten minutes' \
 	  'make fuzz         each fuzz test for FUZZTIME (10s)' \
 	  'make lint         gofmt, go vet, staticcheck, govulncheck where its database can be reached' \
 	  'make generate     what is generated from the sources, such as the configuration reference' \
@@ -84,6 +85,11 @@ bench: servers
 bench-report:
 	@$(GO) build -o $(TOOLS)/bench ./bench
 	@$(TOOLS)/bench -report $(REPORT)
+
+# Likewise. Peers that are not installed are left out.
+conform: servers
+	@$(GO) build -o $(TOOLS)/conform ./bench/conform
+	@$(TOOLS)/conform -all -patience 500ms -doc docs/conformance.md $(ARGS)
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

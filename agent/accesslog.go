@@ -44,7 +44,7 @@ func (c *connection) markNamed(in *listen.Inbound) {
 	if t == nil {
 		return
 	}
-	t.named = time.Since(c.opened)
+	t.named = c.age()
 	if conn, ok := in.Conn.(*tls.Conn); ok {
 		t.alpn = conn.ConnectionState().NegotiatedProtocol
 	}
@@ -57,7 +57,7 @@ func (c *connection) markConnected() {
 		return
 	}
 	now := time.Now()
-	t.connected = now.Sub(c.opened)
+	t.connected = c.age()
 	t.named = max(t.named, 0)
 	if s := c.agent.current.Load().config.AccessLog; s != nil && s.Open {
 		c.agent.access.Add(c.record(accesslog.EventOpen, now))
@@ -69,9 +69,12 @@ func (c *connection) record(event string, now time.Time) accesslog.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := accesslog.Record{
-		Time: now, Event: event, ID: c.id, Listener: c.listener.name, Client: c.client, Cluster: c.tried, Endpoint: c.endpoint,
+		Time: now, Event: event, ID: c.id, Listener: c.listener.name, Client: c.client,
 		Rewrites: c.rewrites, Attempts: int(c.attempts), In: c.meter.In.Load(), Out: c.meter.Out.Load(),
-		Named: -1, Connected: -1, Answered: -1, Duration: now.Sub(c.opened),
+		Named: -1, Connected: -1, Answered: -1, Duration: c.age(),
+	}
+	if c.lease != nil {
+		r.Cluster, r.Endpoint = c.lease.Key, c.lease.Endpoint.Addr
 	}
 	if h := c.hello; h != nil {
 		r.Name, r.ServerName, r.Peer = h.name, h.serverName, h.peer
@@ -135,7 +138,7 @@ func (a *Agent) tellOpen(ctx context.Context) {
 // tellPeriods writes the lines of connections of which another period has ended after last, and not after now.
 func (a *Agent) tellPeriods(ctx context.Context, period time.Duration, last, now time.Time) {
 	for _, c := range a.census.all() {
-		if now.Sub(c.opened)/period == max(last.Sub(c.opened), 0)/period || ctx.Err() != nil {
+		if now.Sub(c.since())/period == max(last.Sub(c.since()), 0)/period || ctx.Err() != nil {
 			continue
 		}
 		c.mu.Lock()

@@ -26,6 +26,7 @@ import (
 
 	"argosy/agent/accesslog"
 	"argosy/agent/config"
+	"argosy/agent/handover"
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 )
@@ -41,6 +42,7 @@ type Deps struct {
 // Agent is one proxy. Its methods may be called from any goroutine, Run once.
 type Agent struct {
 	deps     Deps
+	began    time.Time
 	logger   hclog.Logger
 	metrics  *metrics
 	relay    relay.Relay
@@ -66,6 +68,9 @@ type Agent struct {
 	states   map[string]*listenerState // by listener
 	retired  []*listener               // gone from the configuration, with connections or their metrics left
 	registry *registry
+	before   *handover.Inheritance // of the process before this one; nil: there was none
+	offering *handover.Offering    // to the one after it; nil: none
+	handed   bool                  // it has taken over
 }
 
 // New binds all sockets and prepares everything that can fail. Nothing is served before Run.
@@ -87,7 +92,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	a := &Agent{
-		deps: deps, logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
+		deps: deps, began: time.Now(), logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
 		states: map[string]*listenerState{}, access: accesslog.New(deps.Logger, m.unlogged),
 	}
@@ -97,9 +102,13 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
 	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
+	a.inherit(cfg.Handover)
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {
 		a.closeRelay()
+		if a.before != nil {
+			a.before.Close()
+		}
 		return nil, err
 	}
 	a.current.Store(g)
@@ -119,6 +128,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.commit(a.current.Load(), nil)
 	a.changing.Unlock()
 	close(a.started)
+	a.succeed(a.current.Load().config)
 
 	stopChores := a.chores()
 	select {
@@ -197,7 +207,7 @@ func (a *Agent) forgetRetired() {
 	defer a.changing.Unlock()
 	left := a.retired[:0]
 	for _, l := range a.retired {
-		if l.state.gate.Open() > 0 {
+		if l.state.limits.Open()+l.state.limits.Waiting() > 0 {
 			left = append(left, l)
 		} else if a.states[l.name] == nil {
 			a.metrics.forgetListener(l.name)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"argosy/agent/balance"
+	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
 	"argosy/agent/outcome"
@@ -27,12 +28,11 @@ type connection struct {
 	agent    *Agent
 	listener *listener
 	client   netip.AddrPort // zero for Unix sockets
-	opened   time.Time
+	opened   time.Duration  // since the agent began
 	meter    relay.Meter
 
 	destination *destination   // set while connecting, then only read
-	lease       *balance.Lease // likewise
-	traffic     *traffic       // likewise
+	traffic     *traffic       // likewise; nil: it has no endpoint
 	trail       *trail         // for the access log; nil: none
 	rewrites    *namer.Rewrite // the entries that led from the name to the cluster, when that was decided; nil: not known
 
@@ -40,12 +40,12 @@ type connection struct {
 
 	mu       sync.Mutex
 	phase    phase
+	admitted bool // by the listener's limits
+	counted  bool // as one of client's
 	attempts uint16
-	stopped  outcome.Outcome
-	setup    *setup // until the connection is joined
-	hello    *hello // what the client told of itself; nil: nothing, and the name is the listener's
-	endpoint string // that was tried last
-	tried    string // its cluster
+	setup    *setup         // until the connection is joined
+	hello    *hello         // what the client told of itself; nil: nothing, and the name is the listener's
+	lease    *balance.Lease // of the endpoint that was tried last
 	link     relay.Link
 }
 
@@ -62,10 +62,11 @@ func (p phase) String() string { return [...]string{"routing", "connecting", "op
 
 // setup is what a connection needs until it is joined.
 type setup struct {
-	loop   *onLoop         // set on the event loop; the others then are not
-	conn   net.Conn        // as accepted
-	ctx    context.Context // ends when the connection is stopped
-	cancel context.CancelCauseFunc
+	stopped outcome.Outcome // "": nobody has asked for it
+	loop    *onLoop         // set on the event loop; the others then are not
+	conn    net.Conn        // as accepted
+	ctx     context.Context // ends when the connection is stopped
+	cancel  context.CancelCauseFunc
 }
 
 // hello is what a client told of itself before its bytes are passed on.
@@ -94,15 +95,18 @@ func (a *Agent) accept(l *listener, conn net.Conn) {
 func (a *Agent) admit(l *listener, from netip.AddrPort) *connection {
 	m := l.state.metrics
 	m.opened.Inc()
-	if !l.state.gate.Enter() {
+	counted := !l.router.Proxy.Trusts(from.Addr())
+	admitted, why := l.state.limits.Admit(sourceOf(from, counted))
+	if !admitted && l.config.Limits.AtLimit != config.Queue {
 		m.closed[outcome.Limit].Inc()
+		m.refused[why].Inc()
 		a.tellRefused(l, from, outcome.Limit)
-		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: too many are open", "max_connections", l.config.MaxConnections)
+		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: at a limit", "limit", string(why), "client", from.Addr())
 		return nil
 	}
 	m.active.Inc()
 	m.waiting.Inc()
-	c := &connection{agent: a, listener: l, client: from, opened: time.Now()}
+	c := &connection{agent: a, listener: l, client: from, opened: time.Since(a.began), setup: &setup{}, admitted: admitted, counted: counted}
 	if a.access.On() {
 		c.trail = newTrail()
 	}
@@ -112,25 +116,33 @@ func (a *Agent) admit(l *listener, from netip.AddrPort) *connection {
 
 // begin gives the connection what it needs for its way on a goroutine.
 func (c *connection) begin(conn net.Conn) {
-	s := &setup{conn: conn}
-	s.ctx, s.cancel = context.WithCancelCause(c.agent.hard)
 	c.mu.Lock()
-	c.setup = s
-	stopped := c.stopped
-	c.mu.Unlock()
-	if stopped != "" {
-		s.cancel(outcome.Wrap(stopped, errStopped))
+	defer c.mu.Unlock()
+	s := c.setup
+	s.loop, s.conn = nil, conn
+	if s.ctx, s.cancel = context.WithCancelCause(c.agent.hard); s.stopped != "" {
+		s.cancel(outcome.Wrap(s.stopped, errStopped))
 	}
 }
+
+// age is how long the connection has been open.
+func (c *connection) age() time.Duration { return time.Since(c.agent.began) - c.opened }
+
+// since is when it was opened.
+func (c *connection) since() time.Time { return c.agent.began.Add(c.opened) }
 
 // run finds the name, waits for an endpoint, connects it, and hands both connections to the relay. An endpoint that has been
 // picked already is tried first.
 func (c *connection) run(picked *balance.Lease) {
 	l := c.listener
+	if err := c.queue(); err != nil {
+		c.refuse(c.setup.conn, err)
+		return
+	}
 	ctx, cancel := context.WithTimeout(c.setup.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
-	in, err := l.router.Accept(ctx, c.setup.conn)
+	in, err := l.router.Accept(ctx, c.setup.conn, c.known)
 	if err != nil {
 		c.setup.conn.Close() // not by reset: the alert that says why is on its way
 		c.refused(err)
@@ -148,9 +160,10 @@ func (c *connection) run(picked *balance.Lease) {
 			return
 		}
 		c.destination = d
+		d.budget.Connection(time.Now())
 	}
 	generation := c.agent.current.Load()
-	server, lease, err := dial.Connect(ctx, d.picker(ctx, picked),
+	server, lease, err := dial.Connect(ctx, c.request(in, generation), d.picker(ctx, picked),
 		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
 		c.refuse(in.Conn, err)
@@ -167,7 +180,6 @@ func (c *connection) run(picked *balance.Lease) {
 func (c *connection) connected(lease *balance.Lease) {
 	d := c.destination
 	c.listener.state.metrics.waiting.Dec()
-	c.lease = lease
 	c.traffic = c.agent.metrics.connected(c.listener.state.metrics, d.label, d.clusterLabel(lease.Key), lease.Endpoint.Addr)
 	c.meter.Parent = &c.traffic.meter
 	c.rewrites = d.rewrites(lease.Cluster)
@@ -188,8 +200,8 @@ func (c *connection) pair(g *generation) relay.Pair {
 // joined makes the connection open, and ends it at once if that has been asked for meanwhile.
 func (c *connection) joined(link relay.Link) {
 	c.mu.Lock()
+	stopped := c.setup.stopped
 	c.phase, c.link, c.setup = open, link, nil
-	stopped := c.stopped
 	c.mu.Unlock()
 	if stopped != "" {
 		link.Cut(stopped)
@@ -220,6 +232,9 @@ func (c *connection) routed(in *listen.Inbound) {
 func (c *connection) attempted(a dial.Attempt) {
 	d := c.destination
 	m := c.agent.metrics.cluster(d.label, d.clusterLabel(a.Lease.Key))
+	if a.OverBudget {
+		m.overBudget.Inc()
+	}
 	if a.Err == nil {
 		m.connect.Observe(a.Took.Seconds())
 	} else {
@@ -230,25 +245,26 @@ func (c *connection) attempted(a dial.Attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.attempts++
-	c.tried, c.endpoint = a.Lease.Key, a.Lease.Endpoint.Addr
+	c.lease = a.Lease
 }
 
 // stop ends the connection with an outcome, wherever it stands.
 func (c *connection) stop(o outcome.Outcome) {
 	c.mu.Lock()
-	if c.stopped == "" {
-		c.stopped = o
+	defer c.mu.Unlock()
+	s := c.setup
+	if s == nil {
+		c.link.Cut(o)
+		return
 	}
-	link, setup := c.link, c.setup
-	c.mu.Unlock()
+	if s.stopped == "" {
+		s.stopped = o
+	}
 	switch {
-	case link != nil:
-		link.Cut(o)
-	case setup == nil:
-	case setup.loop != nil:
-		setup.loop.flow.Cancel(outcome.Wrap(o, errStopped))
-	default:
-		setup.cancel(outcome.Wrap(o, errStopped))
+	case s.loop != nil:
+		s.loop.flow.Cancel(outcome.Wrap(o, errStopped))
+	case s.cancel != nil:
+		s.cancel(outcome.Wrap(o, errStopped))
 	}
 }
 
@@ -266,19 +282,20 @@ func (c *connection) refused(err error) {
 	c.listener.state.metrics.waiting.Dec()
 	o := outcome.Of(err, outcome.Dial)
 	var stopped *outcome.Error
+	s := c.setup
 	c.mu.Lock()
-	asked := c.stopped
+	asked := s.stopped
 	c.mu.Unlock()
-	switch s := c.setup; {
+	switch {
 	case asked != "":
 		o, err = asked, errStopped
-	case s != nil && s.ctx != nil && s.ctx.Err() != nil && errors.As(context.Cause(s.ctx), &stopped):
+	case s.ctx != nil && s.ctx.Err() != nil && errors.As(context.Cause(s.ctx), &stopped):
 		o, err = stopped.Outcome, stopped
 	case c.destination != nil:
 		c.destination.refused.Add(1)
 	}
-	if c.setup != nil && c.setup.cancel != nil {
-		c.setup.cancel(nil)
+	if s.cancel != nil {
+		s.cancel(nil)
 	}
 	c.finish(relay.Result{Outcome: o, Err: err})
 }
@@ -286,15 +303,17 @@ func (c *connection) refused(err error) {
 // finish closes the books. It is called once.
 func (c *connection) finish(r relay.Result) {
 	m := c.listener.state.metrics
-	if c.lease != nil {
+	if c.traffic != nil {
 		c.lease.Done()
-		c.traffic.endpoint.cluster.observe(time.Since(c.opened), r.Answered)
+		c.traffic.endpoint.cluster.observe(c.age(), r.Answered)
 		c.agent.metrics.disconnected(c.traffic)
 	}
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
 	}
-	c.listener.state.gate.Leave()
+	if c.admitted {
+		c.listener.state.limits.Leave(c.source())
+	}
 	m.active.Dec()
 	m.closed[r.Outcome].Inc()
 	c.log(r.Outcome, r.First, r.Err)
@@ -308,7 +327,7 @@ func (c *connection) log(o outcome.Outcome, first relay.Side, err error) {
 	if !o.Failed() && !logger.IsDebug() {
 		return
 	}
-	fields := append(c.fields(), "outcome", string(o), "duration", time.Since(c.opened).Round(time.Microsecond),
+	fields := append(c.fields(), "outcome", string(o), "duration", c.age().Round(time.Microsecond),
 		"in", c.meter.In.Load(), "out", c.meter.Out.Load())
 	if first != relay.Neither {
 		fields = append(fields, "closed_first", first.String())

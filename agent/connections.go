@@ -44,9 +44,12 @@ func (c *connection) info() ConnectionInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := ConnectionInfo{
-		ID: c.id, Listener: c.listener.name, Client: "unix", Phase: c.phase.String(), Opened: c.opened,
-		Age: seconds(time.Since(c.opened)), Cluster: c.tried, Endpoint: c.endpoint, Attempts: int(c.attempts),
+		ID: c.id, Listener: c.listener.name, Client: "unix", Phase: c.phase.String(), Opened: c.since(),
+		Age: seconds(c.age()), Attempts: int(c.attempts),
 		In: c.meter.In.Load(), Out: c.meter.Out.Load(),
+	}
+	if c.lease != nil {
+		i.Cluster, i.Endpoint = c.lease.Key, c.lease.Endpoint.Addr
 	}
 	if c.client.IsValid() {
 		i.Client = c.client.String()

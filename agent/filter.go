@@ -116,7 +116,7 @@ func (f *filter) look(c *connection) (ConnectionInfo, bool) {
 	c.mu.Unlock()
 	switch { // the cheap ones first
 	case f.listener != "" && c.listener.name != f.listener,
-		f.minAge > 0 && time.Since(c.opened) < f.minAge,
+		f.minAge > 0 && c.age() < f.minAge,
 		f.client.IsValid() && !f.client.Contains(client),
 		f.unix && client.IsValid():
 		return ConnectionInfo{}, false

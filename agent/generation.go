@@ -24,6 +24,7 @@ type generation struct {
 	identities map[identityKey]*liveIdentity
 	clients    []clientRule
 	otherwise  clientRule  // where no client block fits
+	tells      bool        // some endpoints are told of their clients
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
 	services   []register.Service // in Consul's catalog
@@ -57,18 +58,32 @@ func (r *clientRule) direct(lease *balance.Lease) (netip.AddrPort, bool) {
 	return addr, err == nil && addr.Addr().Zone() == ""
 }
 
-// prepare sets up a socket that is to be dialled.
-func (r *clientRule) prepare(fd int) error { return r.config.Socket.Set(fd) }
+// newRule makes a client block ready, but for its TLS.
+func newRule(c config.Client) clientRule {
+	p := &dial.Policy{
+		Timeout: c.ConnectTimeout, Retries: c.Retries, RetryShare: c.RetryBudget,
+		Socket: c.Socket, FastOpen: c.FastOpen, ProxyProtocol: c.ProxyProtocol,
+	}
+	if c.TLS != nil {
+		p.StartTLS = c.TLS.StartTLS
+	}
+	return clientRule{prefix: c.Prefix, config: c, policy: p}
+}
 
 // fixed are the names of the configuration.
 func (g *generation) fixed() []dtab.Path {
 	var names []dtab.Path
 	for _, l := range g.listeners {
-		switch {
-		case l.config.SNI == nil:
+		sni := l.config.SNI
+		if sni == nil {
 			names = append(names, l.config.Destination)
-		case l.config.SNI.Default != nil:
-			names = append(names, l.config.SNI.Default)
+			continue
+		}
+		if sni.Default != nil {
+			names = append(names, sni.Default)
+		}
+		for _, route := range sni.ALPN {
+			names = append(names, route.Name)
 		}
 	}
 	return names
@@ -92,7 +107,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		old = &generation{config: &config.Config{}}
 	}
 	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{},
-		otherwise: clientRule{policy: dial.Default(), config: config.DefaultClient()}}
+		otherwise: newRule(config.DefaultClient())}
 
 	if old.naming != nil && sameNaming(old.config, cfg) {
 		g.naming = old.naming
@@ -119,7 +134,8 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		return i, nil
 	}
 	for _, c := range cfg.Clients {
-		rule := clientRule{prefix: c.Prefix, config: c, policy: &dial.Policy{Timeout: c.ConnectTimeout, Retries: c.Retries}}
+		rule := newRule(c)
+		g.tells = g.tells || c.ProxyProtocol != ""
 		if c.TLS != nil {
 			if rule.policy.TLS, err = clientTLS(c.TLS, identity); err != nil {
 				return nil, nil, fmt.Errorf("client %s: %w", c.Prefix, err)
@@ -133,7 +149,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
-			l.state = &listenerState{metrics: a.metrics.listener(c.Name), gate: &listen.Gate{}}
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}}
 			a.states[c.Name] = l.state
 			undos = append(undos, func() {
 				delete(a.states, c.Name)
@@ -145,17 +161,23 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			l.label = c.SNI.Prefix.String() + "/*"
 		}
 		if l.port = old.port(keyOf(c)); l.port == nil {
-			if l.port, err = openPort(context.Background(), c, a.logger); err != nil {
+			if l.port, err = openPort(context.Background(), c, a.inherited(socketName(keyOf(c))), a.logger); err != nil {
 				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 			}
 			undos = append(undos, l.port.stop)
+		} else {
+			undos = append(undos, func() { old.tune(l.port) })
+			if err = l.port.tune(c); err != nil {
+				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+			}
 		}
 		g.listeners = append(g.listeners, l)
 	}
+	g.keepTLS(old)
 	if old.admin != nil && old.config.Admin == cfg.Admin {
 		g.admin = old.admin
 	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.handler(), a.logger); err != nil {
+		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
 			return nil, nil, err
 		}
 		undos = append(undos, g.admin.stop)
@@ -183,22 +205,32 @@ func (g *generation) port(key portKey) *port {
 	return nil
 }
 
+// tune gives a port the settings that it has in g.
+func (g *generation) tune(p *port) {
+	for _, l := range g.listeners {
+		if l.port == p {
+			p.tune(l.config)
+		}
+	}
+}
+
 // newRouter makes the routing part of a listener.
 func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, error)) (*listen.Router, error) {
-	r := &listen.Router{Destination: c.Destination}
+	r := &listen.Router{Destination: c.Destination, Handshake: c.Timeouts.Handshake}
 	if c.SNI != nil {
 		r.SNI = &listen.SNI{Prefix: c.SNI.Prefix, Default: c.SNI.Default, Timeout: c.SNI.Timeout}
+		for _, route := range c.SNI.ALPN {
+			r.SNI.ALPN = append(r.SNI.ALPN, listen.ALPNRoute(route))
+		}
+	}
+	if p := c.ProxyProtocol; p != nil {
+		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
-		key := identityKey{connect: c.TLS.Connect, ca: c.TLS.ClientCAFile}
-		if len(c.TLS.Certificates) > 0 {
-			key.cert, key.key = c.TLS.Certificates[0].CertFile, c.TLS.Certificates[0].KeyFile
-		}
-		i, err := identity(key)
-		if err != nil {
+		var err error
+		if r.TLS, err = serverTLS(c.TLS, identity); err != nil {
 			return nil, err
 		}
-		r.TLS = i.Server()
 	}
 	return r, nil
 }
@@ -218,7 +250,7 @@ func (a *Agent) commit(g, old *generation) {
 	}
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
-		l.state.gate.SetLimit(l.config.MaxConnections)
+		l.state.limits.SetLimits(limits(l.config))
 		kept[l.name] = true
 	}
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)

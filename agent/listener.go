@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,8 +25,9 @@ type port struct {
 	current atomic.Pointer[listener]
 	running sync.WaitGroup
 
-	stopLoop func()             // set when the event loop accepts
-	rest     func(*net.TCPConn) // takes what is queued then
+	left     bool           // another process has the socket
+	stopLoop func()         // set when the event loop accepts
+	rest     func(net.Conn) // takes what is queued then
 }
 
 type portKey struct {
@@ -48,7 +50,7 @@ type listener struct {
 // listenerState is what a listener keeps over reloads.
 type listenerState struct {
 	metrics *listenerMetrics
-	gate    *listen.Gate
+	limits  *listen.Limiter
 }
 
 func keyOf(l config.Listener) portKey {
@@ -59,12 +61,32 @@ func keyOf(l config.Listener) portKey {
 	return key
 }
 
-func openPort(ctx context.Context, l config.Listener, logger hclog.Logger) (*port, error) {
-	socket, err := listen.Open(ctx, l.Address, listen.Options{ReusePort: l.ReusePort, Logger: logger})
+// openPort listens for l, on a socket that another process has opened where inherited is not nil.
+func openPort(ctx context.Context, l config.Listener, inherited *os.File, logger hclog.Logger) (*port, error) {
+	options := listen.Options{
+		Network: l.Network, Unix: listen.UnixFile(l.Unix), ReusePort: l.ReusePort,
+		Accepted: l.Socket, FastOpen: l.FastOpen, Logger: logger,
+	}
+	var socket *listen.Socket
+	var err error
+	if inherited != nil {
+		socket, err = listen.FromFile(inherited, options)
+		inherited.Close()
+	} else {
+		socket, err = listen.Open(ctx, l.Address, options)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &port{key: keyOf(l), socket: socket}, nil
+}
+
+// tune gives an open socket the settings of a new configuration.
+func (p *port) tune(l config.Listener) error {
+	if err := p.socket.Tune(l.Socket, l.FastOpen); err != nil {
+		return err
+	}
+	return p.socket.Permit(listen.UnixFile(l.Unix))
 }
 
 // start begins to accept for a.
@@ -77,7 +99,7 @@ func (p *port) start(a *Agent) {
 		}
 	}
 	p.running.Go(func() {
-		p.socket.Serve(func(c *net.TCPConn) { a.accept(p.current.Load(), c) })
+		p.socket.Serve(func(c net.Conn) { a.accept(p.current.Load(), c) })
 	})
 }
 
@@ -86,24 +108,34 @@ func (p *port) startOnLoop(a *Agent) error {
 	if err != nil {
 		return err
 	}
-	if err := p.current.Load().config.Socket.Set(fd); err != nil { // accepted sockets are born with the options of this one
-		return err
-	}
 	p.stopLoop, err = a.loop.Serve(fd, func(f *relay.Flow, from netip.AddrPort) { a.acceptOnLoop(p.current.Load(), f, from) })
 	if err == nil {
-		p.rest = func(c *net.TCPConn) { a.accept(p.current.Load(), c) }
+		p.rest = func(c net.Conn) { a.accept(p.current.Load(), c) }
 	}
 	return err
 }
 
 // stop takes what is queued, closes the socket, and waits for the accepting to end.
 func (p *port) stop() {
+	if p.left {
+		return
+	}
 	if p.stopLoop != nil {
 		p.stopLoop()
 		p.socket.Drain(p.rest)
 	}
 	p.socket.Stop()
 	p.running.Wait()
+}
+
+// leave is stop where another process goes on with the socket, and with what is queued.
+func (p *port) leave() {
+	if p.stopLoop != nil {
+		p.stopLoop()
+	}
+	p.socket.Leave()
+	p.running.Wait()
+	p.left = true
 }
 
 // timeouts are those of the listener, where the client block of the destination does not say otherwise.

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"argosy/agent/dial"
+	"argosy/agent/listen"
 	"argosy/agent/outcome"
 	"argosy/namer"
 )
@@ -24,11 +25,13 @@ type metrics struct {
 	opened  *prometheus.CounterVec
 	closed  *prometheus.CounterVec
 	waiting *prometheus.GaugeVec
+	refused *prometheus.CounterVec
 
 	clusterActive *prometheus.GaugeVec
 	clusterOpened *prometheus.CounterVec
 	endpoints     *prometheus.GaugeVec
 	failures      *prometheus.CounterVec
+	overBudget    *prometheus.CounterVec
 	connect       *prometheus.HistogramVec
 	firstByte     *prometheus.HistogramVec
 	duration      *prometheus.HistogramVec
@@ -44,15 +47,16 @@ type metrics struct {
 
 // clusterMetrics are those of one cluster of one destination.
 type clusterMetrics struct {
-	active    prometheus.Gauge
-	opened    prometheus.Counter
-	endpoints prometheus.Gauge
-	connect   prometheus.Observer
-	firstByte prometheus.Observer
-	duration  prometheus.Observer
-	failures  map[string]prometheus.Counter
-	bound     bool // in the newest binding
-	open      int  // connections
+	active     prometheus.Gauge
+	opened     prometheus.Counter
+	endpoints  prometheus.Gauge
+	connect    prometheus.Observer
+	firstByte  prometheus.Observer
+	duration   prometheus.Observer
+	failures   map[string]prometheus.Counter
+	overBudget prometheus.Counter
+	bound      bool // in the newest binding
+	open       int  // connections
 
 	byAddress map[string]*endpointMetrics
 	rest      *endpointMetrics // of the endpoints that have no series of their own
@@ -64,6 +68,7 @@ type listenerMetrics struct {
 	active, waiting prometheus.Gauge
 	opened          prometheus.Counter
 	closed          map[outcome.Outcome]prometheus.Counter
+	refused         map[listen.Limit]prometheus.Counter
 	before          volume // of traffic that is no more; guarded by metrics.mu
 }
 
@@ -83,11 +88,14 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 		opened:  counter("argosy_connections_opened_total", "Connections accepted.", byListener...),
 		closed:  counter("argosy_connections_closed_total", "Connections closed, by how they ended.", "listener", "outcome"),
 		waiting: gauge("argosy_connections_waiting", "Connections accepted that have no endpoint yet.", byListener...),
+		refused: counter("argosy_connections_refused_total", "Connections refused, by the limit that was reached.", "listener", "limit"),
 
 		clusterActive: gauge("argosy_cluster_connections_active", "Open connections to the endpoints of a cluster.", byCluster...),
 		clusterOpened: counter("argosy_cluster_connections_opened_total", "Connections opened to the endpoints of a cluster.", byCluster...),
 		endpoints:     gauge("argosy_endpoints", "Endpoints of a cluster that get new connections.", byCluster...),
 		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint.", "destination", "cluster", "reason"),
+		overBudget: counter("argosy_retry_budget_exhausted_total", "Connections not tried at another endpoint because of the budget for retries.",
+			byCluster...),
 		connect: histogram("argosy_connect_seconds", "Time to connect an endpoint, its TLS handshake included.",
 			[]float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}, byCluster...),
 		firstByte: histogram("argosy_first_byte_seconds", "Time from connecting an endpoint to its first byte.",
@@ -109,7 +117,7 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
-		m.active, m.opened, m.closed, m.waiting, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.connect,
+		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.overBudget, m.connect,
 		m.firstByte, m.duration, m.draining, m.reloads, m.unlogged, newTrafficCollector(m), up, info,
 	} {
 		if err := reg.Register(c); err != nil {
@@ -136,6 +144,10 @@ func (m *metrics) listener(name string) *listenerMetrics {
 		opened: m.opened.WithLabelValues(name), closed: map[outcome.Outcome]prometheus.Counter{},
 	}
 	m.listeners[name] = l
+	l.refused = map[listen.Limit]prometheus.Counter{}
+	for _, limit := range listen.AllLimits() {
+		l.refused[limit] = m.refused.WithLabelValues(name, string(limit))
+	}
 	for _, o := range outcome.All() {
 		l.closed[o] = m.closed.WithLabelValues(name, string(o))
 	}
@@ -149,6 +161,7 @@ func (m *metrics) forgetListener(name string) {
 	m.opened.DeletePartialMatch(labels)
 	m.closed.DeletePartialMatch(labels)
 	m.waiting.DeletePartialMatch(labels)
+	m.refused.DeletePartialMatch(labels)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.listeners[name]; l != nil {
@@ -184,13 +197,14 @@ func (m *metrics) clusterLocked(destination, cluster string) *clusterMetrics {
 		}
 	}
 	c := &clusterMetrics{
-		active:    m.clusterActive.WithLabelValues(destination, cluster),
-		opened:    m.clusterOpened.WithLabelValues(destination, cluster),
-		endpoints: m.endpoints.WithLabelValues(destination, cluster),
-		connect:   m.connect.WithLabelValues(destination, cluster),
-		firstByte: m.firstByte.WithLabelValues(destination, cluster),
-		duration:  m.duration.WithLabelValues(destination, cluster),
-		failures:  map[string]prometheus.Counter{},
+		active:     m.clusterActive.WithLabelValues(destination, cluster),
+		opened:     m.clusterOpened.WithLabelValues(destination, cluster),
+		endpoints:  m.endpoints.WithLabelValues(destination, cluster),
+		connect:    m.connect.WithLabelValues(destination, cluster),
+		firstByte:  m.firstByte.WithLabelValues(destination, cluster),
+		duration:   m.duration.WithLabelValues(destination, cluster),
+		failures:   map[string]prometheus.Counter{},
+		overBudget: m.overBudget.WithLabelValues(destination, cluster),
 	}
 	c.rest = &endpointMetrics{cluster: c, address: otherEndpoints}
 	if cluster == wireCluster {
@@ -209,6 +223,7 @@ func (m *metrics) forgetCluster(destination, cluster string) {
 	m.clusterOpened.DeletePartialMatch(labels)
 	m.endpoints.DeletePartialMatch(labels)
 	m.failures.DeletePartialMatch(labels)
+	m.overBudget.DeletePartialMatch(labels)
 	m.connect.DeletePartialMatch(labels)
 	m.firstByte.DeletePartialMatch(labels)
 	m.duration.DeletePartialMatch(labels)

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/agent/balance"
+	"argosy/agent/dial"
 	"argosy/agent/outcome"
 	"argosy/dtab"
 	"argosy/internal/watch"
@@ -55,6 +56,7 @@ type destination struct {
 	balancer *balance.Balancer
 	binding  *watch.Cell[namer.Binding]
 	refused  atomic.Uint64 // connections that got no endpoint
+	budget   dial.Budget   // for retries
 
 	stop  func()        // ends the following and waits
 	taken chan struct{} // closed when the binder's first answer, which may be Pending, has been taken

@@ -144,7 +144,7 @@ func (n *census) perName() map[string]map[string]int {
 			if counts[name] == nil {
 				counts[name] = map[string]int{}
 			}
-			counts[name][c.tried]++
+			counts[name][c.lease.Key]++
 		}
 		c.mu.Unlock()
 	}

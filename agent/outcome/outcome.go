@@ -25,7 +25,7 @@ const (
 	Lifetime       Outcome = "lifetime"        // open for the longest time allowed
 	Drained        Outcome = "drained"         // cut because the agent was leaving or the route was taken away
 	Closed         Outcome = "closed"          // ended by an operator
-	Limit          Outcome = "limit"           // refused because the listener was full
+	Limit          Outcome = "limit"           // refused at a limit of the listener
 )
 
 // All returns every outcome, in a fixed order.

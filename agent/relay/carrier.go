@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +12,8 @@ import (
 type Carrier struct {
 	net.Conn
 	driver driver // nil: not on the loop
+
+	ended atomic.Bool // a read has found the end of the connection below
 }
 
 // driver reads and writes in place of the connection.
@@ -24,11 +28,16 @@ func Carry(c net.Conn) *Carrier { return &Carrier{Conn: c} }
 // NetConn returns the connection below.
 func (c *Carrier) NetConn() net.Conn { return c.Conn }
 
-func (c *Carrier) Read(b []byte) (int, error) {
+func (c *Carrier) Read(b []byte) (n int, err error) {
 	if c.driver != nil {
-		return c.driver.read(b)
+		n, err = c.driver.read(b)
+	} else {
+		n, err = c.Conn.Read(b)
 	}
-	return c.Conn.Read(b)
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
 }
 
 func (c *Carrier) Write(b []byte) (int, error) {
@@ -61,3 +70,25 @@ func (c *Carrier) SetWriteDeadline(t time.Time) error {
 	}
 	return c.Conn.SetWriteDeadline(t)
 }
+
+// LocalAddr is that of the connection below, as long as it is there.
+func (c *Carrier) LocalAddr() net.Addr {
+	if c.Conn == nil {
+		return noAddr{}
+	}
+	return c.Conn.LocalAddr()
+}
+
+// RemoteAddr is likewise. A client of crypto/tls without a server name asks for it with every ticket that it gets.
+func (c *Carrier) RemoteAddr() net.Addr {
+	if c.Conn == nil {
+		return noAddr{}
+	}
+	return c.Conn.RemoteAddr()
+}
+
+// noAddr stands for the addresses of a connection that the event loop has taken over.
+type noAddr struct{}
+
+func (noAddr) Network() string { return "" }
+func (noAddr) String() string  { return "unknown" } // with an empty one crypto/tls keeps no ticket

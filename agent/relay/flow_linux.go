@@ -33,7 +33,6 @@ type Flow struct {
 	answered int64        // when the server's first byte came, likewise; 0: not yet
 	due      int64        // when its timer fires, likewise
 	limits   *limits      // nil: none
-	taken    uint64       // what slow peers had taken when their time was last up
 	meter    *Meter
 	done     func(Result)
 	verdict  *verdict // nil: not decided yet

@@ -34,6 +34,10 @@ func (w *worker) begin(f *Flow, early []byte) {
 // joined starts the moving of a flow that is watched.
 func (w *worker) joined(f *Flow, early []byte) {
 	if f.limits != nil {
+		if w.limits != nil && *w.limits == *f.limits { // as with the one before: one copy will do
+			f.limits = w.limits
+		}
+		w.limits = f.limits
 		w.lookAt(f)
 		if f.state == over {
 			return
@@ -142,7 +146,7 @@ func (w *worker) direction(f *Flow, i int) bool {
 		switch {
 		case err == nil:
 		case err == errWait:
-		case err == io.EOF:
+		case err == io.EOF || err == errCutOff && to.inEnded: // see stream.moveBuffered
 			w.inputEnded(f, i)
 		default:
 			f.breaks(i, classify(f.side(i), f.answered > 0, err), readError(f.side(i), err))
@@ -165,9 +169,8 @@ func (w *worker) get(e *end) (int, error) {
 		case errors.Is(err, errWait):
 			e.readable = false
 			return n, errWait
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			// Without close_notify, see stream.moveBuffered.
-			return n, io.EOF
+		case cutOff(e.tls.conn, err):
+			return n, errCutOff
 		}
 		return n, err
 	}
@@ -209,7 +212,7 @@ func (w *worker) inputEnded(f *Flow, i int) {
 	if f.first == Neither && f.verdict == nil {
 		f.first = f.side(i)
 	}
-	if f.limits != nil && f.limits.halfClose > 0 && f.half() {
+	if f.limits != nil && f.limits.halfClose > 0 && !to.inEnded {
 		f.active.Store(w.now)
 		w.lookAt(f)
 	}

@@ -12,8 +12,9 @@ const bulkAfterFull = 4
 
 // chunk is what a peer has not taken yet.
 type chunk struct {
-	data []byte // of room
-	room []byte
+	data  []byte // of room
+	room  []byte
+	taken uint64 // by the peer when its time was last up
 }
 
 func (w *worker) getChunk() *chunk {
@@ -26,7 +27,7 @@ func (w *worker) getChunk() *chunk {
 }
 
 func (w *worker) putChunk(c *chunk) {
-	c.data = nil
+	c.data, c.taken = nil, 0
 	if len(w.chunks) < pipesPooled && cap(c.room) <= 2*readSize {
 		w.chunks = append(w.chunks, c)
 	}
@@ -134,9 +135,10 @@ func (w *worker) bulk(f *Flow, i, n int) {
 
 // pipe carries bytes inside the kernel.
 type pipe struct {
-	r, w int32
-	held int
-	used int64
+	r, w  int32
+	held  int
+	used  int64
+	taken uint64 // by the peer when its time was last up
 }
 
 const pipeSize = 1 << 20

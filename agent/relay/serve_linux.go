@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -192,10 +193,26 @@ func (f *Flow) dialled(err error) {
 	f.dialling = nil
 	f.w.disarm(f)
 	if e := &f.ends[1]; err != nil && e.fd >= 0 {
-		sysClose(e.fd)
+		sysReset(e.fd) // the server may have accepted it already, and is not to take that for a client that has ended
 		*e = end{fd: -1}
 	}
 	d.done(err)
+}
+
+// Send gives the server that Dial has connected bytes of our own, ahead of the client's; they count nowhere. It is for the
+// few that a new socket takes at once: where it does not take all, the dialling has failed, and Dial may be called again.
+func (f *Flow) Send(b []byte) error {
+	e := &f.ends[1]
+	n, errno := sysSend(e.fd, b)
+	if errno == 0 && n == len(b) {
+		return nil
+	}
+	sysClose(e.fd)
+	*e = end{fd: -1}
+	if errno == 0 {
+		return io.ErrShortWrite
+	}
+	return os.NewSyscallError("send", errno)
 }
 
 // dialEvent is an event of a flow that has no server yet.

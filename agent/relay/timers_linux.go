@@ -118,23 +118,27 @@ func (w *worker) lookAt(f *Flow) {
 	f.finish()
 }
 
-// half reports whether one direction has ended.
-func (f *Flow) half() bool { return f.ends[0].inEnded != f.ends[1].inEnded }
+// half reports whether a side has ended. If both have, there is still something to be taken.
+func (f *Flow) half() bool { return f.ends[0].inEnded || f.ends[1].inEnded }
 
 // taking reports whether a peer that has not taken all its bytes has taken some since it was last asked. A slow one is not
 // idle.
 func (w *worker) taking(f *Flow) bool {
-	var total uint64
-	waiting := false
+	some := false
 	for i := range f.ends {
-		if e := &f.ends[i]; e.left != nil || f.ends[1-i].pipe != nil && f.ends[1-i].pipe.held > 0 {
-			waiting = true
-			total += ackedBy(e.fd)
+		e, from := &f.ends[i], &f.ends[1-i]
+		var before *uint64
+		switch {
+		case e.left != nil:
+			before = &e.left.taken
+		case from.pipe != nil && from.pipe.held > 0:
+			before = &from.pipe.taken
+		default:
+			continue
 		}
+		now := ackedBy(e.fd)
+		some = some || now != *before
+		*before = now
 	}
-	if !waiting || total == f.taken {
-		return false
-	}
-	f.taken = total
-	return true
+	return some
 }

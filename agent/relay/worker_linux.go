@@ -54,6 +54,7 @@ type worker struct {
 	freed  []int32 // slots that may be used again after this batch
 	ready  []*Flow // have more to do than their share of a turn
 	timers timers
+	limits *limits // of the newest flow
 	chunks []*chunk
 	pipes  []*pipe
 	piped  []*Flow // may hold pipes
