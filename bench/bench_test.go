@@ -15,21 +15,6 @@ import (
 	"argosy/dtab"
 )
 
-func TestSpread(t *testing.T) {
-	for _, c := range []struct {
-		values            []float64
-		low, median, high float64
-	}{
-		{[]float64{7}, 7, 7, 7},
-		{[]float64{3, 1, 2}, 1, 2, 3},
-		{[]float64{4, 1, 3, 2}, 1, 2.5, 4},
-	} {
-		if low, median, high := spread(c.values); low != c.low || median != c.median || high != c.high {
-			t.Errorf("%v: %v %v %v", c.values, low, median, high)
-		}
-	}
-}
-
 func TestPrint(t *testing.T) {
 	var b strings.Builder
 	printFigures(&b, []figure{
@@ -42,14 +27,6 @@ func TestPrint(t *testing.T) {
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
-	}
-}
-
-func TestShow(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.01234: "0.0123", 0.5: "0.500", 1: "1.00", 9.999: "10.00", 12.34: "12.3", 100: "100", 123456: "123456"} {
-		if got := show(v); got != want {
-			t.Errorf("%v: %s, want %s", v, got, want)
-		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"argosy/bench/load"
+	"argosy/bench/usage"
 	"argosy/e2e/stack"
 	"argosy/internal/devca"
 )
@@ -216,27 +217,22 @@ func (g *target) stop() {
 	g.procs = nil
 }
 
+// cpu is what the processes have used so far.
 func (g *target) cpu() (time.Duration, error) {
-	var total time.Duration
-	for _, p := range g.procs {
-		u, err := groupUsage(p.Pid())
-		if err != nil {
-			return 0, err
-		}
-		total += u.cpu
-	}
-	return total, nil
+	u, err := g.usage()
+	return u.CPU, err
 }
 
-func (g *target) usage() (total usage, err error) {
+// usage adds up the processes and their children.
+func (g *target) usage() (total usage.Usage, err error) {
 	for _, p := range g.procs {
-		u, err := groupUsage(p.Pid())
+		u, err := usage.Group(p.Pid())
 		if err != nil {
 			return total, err
 		}
-		total.cpu += u.cpu
-		total.memory += u.memory
-		total.files += u.files
+		total.CPU += u.CPU
+		total.Memory += u.Memory
+		total.Files += u.Files
 	}
 	return total, nil
 }

@@ -5,32 +5,9 @@ package proxies
 import (
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
-
-func TestParseStat(t *testing.T) {
-	s, err := parseStat([]byte("12 (a ) b) S 1 77 77 0 -1 4194560 1 0 0 0 150 25 0 0 20 0 5 0 1 1 1"))
-	if err != nil || s.group != 77 || s.cpu != 1750*time.Millisecond {
-		t.Errorf("%+v, %v", s, err)
-	}
-	for _, text := range []string{"", "12 (a) S 1 77", "12 (a) S 1 x 77 0 -1 4194560 1 0 0 0 150 25", "12 (a) S 1 7 77 0 -1 4194560 1 0 0 0 y 25"} {
-		if s, err := parseStat([]byte(text)); err == nil {
-			t.Errorf("%q: %+v", text, s)
-		}
-	}
-}
-
-func TestGroupUsage(t *testing.T) {
-	u, err := groupUsage(syscall.Getpgrp())
-	if err != nil || u.memory < 1000 || u.files < 3 {
-		t.Errorf("%+v, %v", u, err)
-	}
-	if _, err := groupUsage(1 << 30); err == nil {
-		t.Error("a group without processes")
-	}
-}
 
 func TestParseRedisBenchmark(t *testing.T) {
 	for text, want := range map[string]float64{

@@ -166,9 +166,24 @@ func TestFile(t *testing.T) {
 }
 
 func TestShow(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.01234: "0.0123", -2: "-2.00", -150: "-150", 12.34: "12.3", 123456: "123456"} {
+	for v, want := range map[float64]string{0: "0", 0.01234: "0.0123", 0.5: "0.500", 9.999: "10.00", 100: "100", -2: "-2.00", -150: "-150", 12.34: "12.3", 123456: "123456"} {
 		if got := Show(v); got != want {
 			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		values            []float64
+		low, median, high float64
+	}{
+		{[]float64{7}, 7, 7, 7},
+		{[]float64{3, 1, 2}, 1, 2, 3},
+		{[]float64{4, 1, 3, 2}, 1, 2.5, 4},
+	} {
+		if low, median, high := Spread(c.values); low != c.low || median != c.median || high != c.high {
+			t.Errorf("%v: %v %v %v", c.values, low, median, high)
 		}
 	}
 }
