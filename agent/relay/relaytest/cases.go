@@ -290,6 +290,9 @@ func bare(c net.Conn) *net.TCPConn {
 	if s, ok := c.(*tls.Conn); ok {
 		c = s.NetConn()
 	}
+	if k, ok := c.(*relay.Carrier); ok {
+		c = k.NetConn()
+	}
 	return c.(*net.TCPConn)
 }
 

@@ -155,6 +155,11 @@ func Pipe(t testing.TB, withTLS, nearDials bool) (far, near net.Conn) {
 	}
 	if withTLS {
 		server, client := Certificate(t)
+		if nearDials {
+			dialled = relay.Carry(dialled)
+		} else {
+			accepted = relay.Carry(accepted)
+		}
 		s, c := tls.Server(accepted, server), tls.Client(dialled, client)
 		var shaking sync.WaitGroup
 		shaking.Go(func() {
