@@ -18,7 +18,7 @@ import (
 
 const (
 	// acceptTurn is how many connections are accepted before those that are there have their turn.
-	acceptTurn     = 8
+	acceptTurn     = 4
 	acceptPauseMin = 5 * time.Millisecond
 	acceptPauseMax = time.Second
 	// acceptCalm is how long nothing must have gone wrong for the trouble to be over.

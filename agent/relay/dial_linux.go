@@ -37,7 +37,7 @@ func (a *Accepted) Dial(addr netip.AddrPort, setup func(fd int) error, timeout t
 	a.state, a.done, a.target, a.failed, a.deadline = dialling, done, addr, nil, 0
 	err := a.stopped()
 	if err == nil && first {
-		err = p.register(Client)
+		err = p.register(0, unix.EPOLL_CTL_ADD)
 	}
 	if err == nil {
 		err = a.connect(addr, setup)
@@ -81,7 +81,8 @@ func (a *Accepted) connect(addr netip.AddrPort, setup func(fd int) error) error 
 	default:
 		return os.NewSyscallError("connect", errno)
 	}
-	return a.pair.register(Server)
+	a.pair.ends[1].watched = true
+	return a.pair.register(1, unix.EPOLL_CTL_ADD)
 }
 
 func rawConnect(fd int32, addr netip.AddrPort) syscall.Errno {
@@ -189,14 +190,7 @@ func (a *Accepted) Join(p Pair, done func(Result)) Link {
 	j.worker.loop.pairs.Add(1)
 	a.state, j.dialling = left, nil
 	j.begin(p, done)
-	if len(p.Early) > 0 {
-		j.pass(0, p.Early)
-	}
-	for i := range j.ends {
-		j.ends[i].readable = true
-	}
-	j.retime()
-	j.worker.queue(j)
+	j.start(p.Early)
 	return j
 }
 

@@ -93,10 +93,10 @@ func (l *Loop) Join(p Pair, done func(Result)) Link {
 	w.post(func() {
 		w.enter(j)
 		if err == nil {
-			err = j.register(Client)
+			err = j.register(0, unix.EPOLL_CTL_ADD)
 		}
 		if err == nil {
-			err = j.register(Server)
+			err = j.register(1, unix.EPOLL_CTL_ADD)
 		}
 		if err != nil {
 			j.breaks(Neither, outcome.Reset, fmt.Errorf("giving connections to the event loop: %w", err))

@@ -33,7 +33,7 @@ func (j *pair) send(i int, b []byte) bool {
 		}
 		b = b[n:]
 		if errno == unix.EAGAIN {
-			e.blocked = true
+			j.block(i)
 			e.out = &outflow{data: j.worker.buffer(len(b))}
 		} else if errno != 0 {
 			j.lost(i, os.NewSyscallError("write", errno))
@@ -69,7 +69,7 @@ func (j *pair) flush(i int) bool {
 		n, errno := rawSend(e.fd, o.data[o.sent:])
 		switch {
 		case errno == unix.EAGAIN:
-			e.blocked = true
+			j.block(i)
 			continue
 		case errno != 0:
 			j.lost(i, os.NewSyscallError("write", errno))

@@ -13,9 +13,9 @@ import (
 	"argosy/agent/outcome"
 )
 
-// edges is what a worker wants to hear of a connection. The end of a write that was short is told only to who has met it,
-// so that asking for everything once costs no wake-ups.
-const edges = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+// edges is what a worker wants to hear of a connection. That it takes bytes again is asked for once it has not, because
+// the kernel tells it also when nobody waits for it.
+const edges = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 
 // turn is how many bytes one direction may move before the other connections of the worker have theirs.
 const turn = 256 << 10
@@ -52,6 +52,7 @@ type end struct {
 
 	full     uint8 // full reads in a row
 	unix     bool
+	watched  bool // the worker hears when it takes bytes
 	readable bool // there may be something to read
 	raw      bool // likewise, below TLS
 	hup      bool // the end of input is on its way, so a short read does not mean that nothing is left
@@ -73,11 +74,26 @@ func (j *pair) begin(p Pair, done func(Result)) {
 	}
 }
 
-// register has the worker hear of one side.
-func (j *pair) register(s Side) error {
-	w := j.worker
-	ev := unix.EpollEvent{Events: edges, Fd: int32(j.slot)<<1 | int32(s-1), Pad: w.slots[j.slot].generation}
-	return os.NewSyscallError("epoll_ctl", errnoErr(rawRegister(w.epfd, unix.EPOLL_CTL_ADD, j.ends[s-1].fd, &ev)))
+// register has the worker hear of an end. It hears at once of what is there already.
+func (j *pair) register(i, op int) error {
+	w, e := j.worker, &j.ends[i]
+	ev := unix.EpollEvent{Events: edges, Fd: int32(j.slot)<<1 | int32(i), Pad: w.slots[j.slot].generation}
+	if e.watched {
+		ev.Events |= unix.EPOLLOUT
+	}
+	return os.NewSyscallError("epoll_ctl", errnoErr(rawRegister(w.epfd, op, e.fd, &ev)))
+}
+
+// block notes that an end takes no more bytes for now.
+func (j *pair) block(i int) {
+	e := &j.ends[i]
+	e.blocked = true
+	if !e.watched {
+		e.watched = true
+		if j.register(i, unix.EPOLL_CTL_MOD) != nil { // no memory, which MOD does not need
+			e.blocked, e.watched = false, false
+		}
+	}
 }
 
 func errnoErr(errno syscall.Errno) error {
@@ -91,14 +107,14 @@ func errnoErr(errno syscall.Errno) error {
 func (j *pair) start(early []byte) {
 	j.retime()
 	for i := range j.ends {
-		j.ends[i].readable, j.ends[i].raw = true, true
+		if e := &j.ends[i]; e.tls != nil { // which may hold what the kernel does not know of
+			e.readable = true
+		}
 	}
 	if len(early) > 0 {
 		j.pass(0, early)
 	}
-	if !j.dead {
-		j.work()
-	}
+	j.worker.queue(j)
 }
 
 // event notes what the kernel tells about an end.

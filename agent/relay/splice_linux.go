@@ -108,7 +108,7 @@ func (j *pair) empty(i int, p *pipe) bool {
 		n, errno := rawSplice(p.out, e.fd, p.held)
 		switch {
 		case errno == unix.EAGAIN:
-			e.blocked = true
+			j.block(i)
 			return false
 		case errno != 0:
 			j.lost(i, os.NewSyscallError("splice", errno))
