@@ -47,7 +47,8 @@ type trouble struct {
 }
 
 // Serve accepts connections from a listening socket, which has to be non-blocking and stays the caller's, and hands them
-// to h. An error of accepting, as by a lack of file descriptors, is told to the logger once, and accepting goes on after a
+// to h. The socket should not be one that the runtime's poller watches too, as those of package net are: every connection
+// would wake a thread more. An error of accepting, as by a lack of file descriptors, is told to the logger once, and accepting goes on after a
 // pause. stop ends it: when it returns, h is not running and will not be called again. stop must not be called by h.
 func (l *Loop) Serve(fd int, h Handler) (stop func(), err error) {
 	t := &trouble{}
@@ -86,6 +87,7 @@ func (w *worker) do(f func()) {
 	w.post(func() {
 		defer close(done)
 		f()
+		w.yield = true
 	})
 	<-done
 }

@@ -18,12 +18,14 @@ import (
 // Loop moves bytes with one thread per worker, each of which waits for all of its connections at once (epoll(7)). A
 // connection on which nothing moves has neither a goroutine nor a buffer. Its methods may be called from any goroutine.
 //
-// A worker that has something to do waits without telling the scheduler, so that it keeps its P: GOMAXPROCS has to be at
-// least Procs, or other goroutines starve for up to 10 ms at a time.
+// A worker that has something to do waits without telling the scheduler, so that it keeps its P. That is much cheaper, and
+// leaves the other goroutines of the program what GOMAXPROCS has more than there are workers: with less than Procs it is
+// not done.
 type Loop struct {
 	logger  hclog.Logger
 	base    time.Time // all times inside are nanoseconds since
 	workers []*worker
+	procs   int
 	others  *Goroutines // for what is no bare socket
 
 	pairs   sync.WaitGroup
@@ -32,7 +34,7 @@ type Loop struct {
 
 // NewLoop starts the workers.
 func NewLoop(o Options) (*Loop, error) {
-	l := &Loop{logger: o.logger(), base: time.Now(), others: New()}
+	l := &Loop{logger: o.logger(), base: time.Now(), others: New(), procs: o.workers() + 1}
 	for range o.workers() {
 		w, err := newWorker(l)
 		if err != nil {
@@ -47,8 +49,8 @@ func NewLoop(o Options) (*Loop, error) {
 	return l, nil
 }
 
-// Procs is the least value of GOMAXPROCS with which the rest of the program gets its turn: the workers and one more.
-func (l *Loop) Procs() int { return len(l.workers) + 1 }
+// Procs is the value that GOMAXPROCS should have at least: one for each worker and one for the rest of the program.
+func (l *Loop) Procs() int { return l.procs }
 
 // Wait returns when every pair has ended. It must not be called while Join may still be.
 func (l *Loop) Wait() {

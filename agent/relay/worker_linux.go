@@ -142,7 +142,8 @@ func (w *worker) wait() int {
 		if err != nil {
 			return 0
 		}
-		w.hot = n > 0
+		// Not where that would leave the rest of the program without a P.
+		w.hot = n > 0 && runtime.GOMAXPROCS(0) >= w.loop.procs
 		return n
 	}
 	if w.yield {
@@ -195,7 +196,6 @@ func (w *worker) take() {
 	for _, f := range posted {
 		f()
 	}
-	w.yield = true
 }
 
 // again looks at the pairs that had more to do than their turn allowed.
