@@ -29,6 +29,7 @@ type front struct {
 	fd   int
 	addr string
 	stop func()
+	open []int // descriptors of clients
 }
 
 // serve listens on a free port, with a socket that the runtime's poller does not know.
