@@ -26,6 +26,7 @@ type Loop struct {
 	base    time.Time // all times inside are nanoseconds since
 	workers []*worker
 	procs   int
+	innards innards
 	others  *Goroutines // for what is no bare socket
 
 	pairs   sync.WaitGroup
@@ -34,7 +35,7 @@ type Loop struct {
 
 // NewLoop starts the workers.
 func NewLoop(o Options) (*Loop, error) {
-	l := &Loop{logger: o.logger(), base: time.Now(), others: New(), procs: o.workers() + 1}
+	l := &Loop{logger: o.logger(), base: time.Now(), others: New(), procs: o.workers() + 1, innards: findInnards()}
 	for range o.workers() {
 		w, err := newWorker(l)
 		if err != nil {

@@ -37,11 +37,12 @@ type pair struct {
 	slot  uint32
 	timer int32 // its place in the worker's heap, from 1
 
-	first  Side
-	queued bool
-	spoken bool // the client has sent something
-	broken bool // close by reset
-	dead   bool
+	first   Side
+	queued  bool
+	touched bool // it is in the worker's list of that name
+	spoken  bool // the client has sent something
+	broken  bool // close by reset
+	dead    bool
 }
 
 // end is one connection of a pair.

@@ -53,6 +53,7 @@ func (j *pair) deliver(i int) bool {
 // readTLS moves what the tls.Conn of end i has. False means that there is nothing to go on with.
 func (j *pair) readTLS(i int) (int, bool) {
 	from, buf := &j.ends[i], j.worker.buf[:]
+	j.worker.touch(j)
 	n := 0
 	var err error
 	for err == nil && n < len(buf) {

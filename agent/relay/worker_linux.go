@@ -42,6 +42,8 @@ type worker struct {
 	ready     []*pair // to be looked at without an event
 	running   []*pair // what ready was
 	timers    []timer
+	touched   []*pair // with buffers below TLS
+	thrift    int64   // when these are looked at
 	listening []*listening
 	paused    int // of these
 
@@ -117,6 +119,7 @@ func (w *worker) run() {
 			w.again()
 		}
 		w.expire()
+		w.save()
 	}
 }
 
@@ -171,6 +174,9 @@ func (w *worker) patience() int {
 	at := int64(-1)
 	if len(w.timers) > 0 {
 		at = w.timers[0].at
+	}
+	if len(w.touched) > 0 && (at < 0 || w.thrift < at) {
+		at = w.thrift
 	}
 	if w.paused > 0 {
 		for _, l := range w.listening {
