@@ -110,6 +110,7 @@ func (j *pair) start(early []byte) {
 	for i := range j.ends {
 		if e := &j.ends[i]; e.tls != nil { // which may hold what the kernel does not know of
 			e.readable = true
+			j.worker.loop.innards.release(e.tls.conn) // what the handshake needed
 		}
 	}
 	if len(early) > 0 {
