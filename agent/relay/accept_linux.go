@@ -23,8 +23,8 @@ const (
 	acceptPauseMax = time.Second
 	// acceptCalm is how long nothing must have gone wrong for the trouble to be over.
 	acceptCalm = 3 * acceptPauseMax
-	// uneven is how many pairs more than the idlest a worker may have before it gives new ones away.
-	uneven = 16
+	// uneven, and an eighth, is how many pairs more than the idlest a worker may have before it gives new ones away.
+	uneven = 2
 )
 
 // Handler is given every connection that has been accepted, on a worker's thread: it must not wait, and takes mutexes only
@@ -156,7 +156,7 @@ func (w *worker) accept(place int) {
 // arrived gives a new connection to a handler, here or on a worker that has less to do.
 func (w *worker) arrived(s *listening, fd int32, from netip.AddrPort, local bool) {
 	to := w.loop.idlest()
-	if w.load.Load() < to.load.Load()+uneven {
+	if w.load.Load() < to.load.Load()+uneven+to.load.Load()/8 {
 		to = w
 	}
 	a := &Accepted{remote: from, pair: &pair{worker: to}}
