@@ -22,7 +22,7 @@ endif
 # The end-to-end tests measure time; they run by themselves.
 UNIT = $(filter-out argosy/e2e argosy/e2e/%,$(shell $(GO) list ./...))
 
-.PHONY: help build demo demo-nomad servers test test-short race e2e bench fuzz lint generate clean
+.PHONY: help build demo demo-nomad servers test test-short race e2e bench conform fuzz lint generate clean
 
 help:
 	@printf '%s\n' \
@@ -36,7 +36,8 @@ help:
 	  'make race         the tests that need no servers, with the race detector' \
 	  'make e2e          the end-to-end tests alone; ARGS=-run=TestX for one' \
 	  'make bench        the figures of docs/performance.md, about five minutes; ARGS="-only parse,bind" for some of them' \
-	  'make fuzz         each fuzz test for FUZZTIME (10s)' \
+	  'make conform      docs/conformance.md: how argosy, HAProxy, nginx and Consul'"'"'s proxy treat TCP, about twenty minutes' \
+  'make fuzz         each fuzz test for FUZZTIME (10s)' \
 	  'make lint         gofmt, go vet, staticcheck, govulncheck where its database can be reached' \
 	  'make generate     what is generated from the sources, such as the configuration reference' \
 	  'make clean        remove what was built here; built servers stay in the user'"'"'s cache folder'
@@ -77,6 +78,11 @@ e2e: servers
 bench: servers
 	@$(GO) build -o $(TOOLS)/bench ./bench
 	@$(TOOLS)/bench $(ARGS)
+
+# Likewise. Peers that are not installed are left out.
+conform: servers
+	@$(GO) build -o $(TOOLS)/conform ./bench/conform
+	@$(TOOLS)/conform -all -doc docs/conformance.md $(ARGS)
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

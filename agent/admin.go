@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -25,8 +26,16 @@ type adminServer struct {
 	logger   hclog.Logger
 }
 
-func newAdminServer(address string, h http.Handler, logger hclog.Logger) (*adminServer, error) {
-	l, err := net.Listen("tcp", address)
+// newAdminServer listens on address, or on the socket that another process has opened there where inherited is not nil.
+func newAdminServer(address string, inherited *os.File, h http.Handler, logger hclog.Logger) (*adminServer, error) {
+	var l net.Listener
+	var err error
+	if inherited != nil {
+		l, err = net.FileListener(inherited)
+		inherited.Close()
+	} else {
+		l, err = net.Listen("tcp", address)
+	}
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Err != nil {
@@ -66,7 +75,10 @@ func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.deps.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /health", a.serveHealth)
-	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.connections()) })
+	mux.HandleFunc("GET /v1/connections", a.serveConnections)
+	mux.HandleFunc("DELETE /v1/connections", a.serveCloseMany)
+	mux.HandleFunc("GET /v1/connections/{id}", a.serveConnection)
+	mux.HandleFunc("DELETE /v1/connections/{id}", a.serveClose)
 	mux.HandleFunc("GET /v1/routes", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, a.routes(r.URL.Query().Get("name")))
 	})
@@ -104,49 +116,6 @@ func (a *Agent) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	answer(w, status, h)
 }
 
-// ConnectionInfo is one live connection as /v1/connections shows it.
-type ConnectionInfo struct {
-	ID         uint64    `json:"id"`
-	Listener   string    `json:"listener"`
-	Client     string    `json:"client"`
-	Peer       string    `json:"peer,omitempty"`
-	ServerName string    `json:"server_name,omitempty"`
-	Phase      string    `json:"phase"` // routing, connecting or open
-	Opened     time.Time `json:"opened"`
-	Name       string    `json:"name,omitempty"`
-	Cluster    string    `json:"cluster,omitempty"`
-	Endpoint   string    `json:"endpoint,omitempty"`
-	Draining   bool      `json:"endpoint_draining,omitempty"` // the endpoint gets no new connections
-	Attempts   int       `json:"attempts"`
-	In         int64     `json:"bytes_in"`
-	Out        int64     `json:"bytes_out"`
-}
-
-func (a *Agent) connections() []ConnectionInfo {
-	all := []ConnectionInfo{}
-	for _, c := range a.census.all() {
-		all = append(all, c.info())
-	}
-	return all
-}
-
-func (c *connection) info() ConnectionInfo {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := ConnectionInfo{
-		ID: c.id, Listener: c.listener.name, Client: c.raw.RemoteAddr().String(), Peer: c.peer, ServerName: c.server,
-		Phase: c.phase, Opened: c.opened, Cluster: c.cluster, Endpoint: c.endpoint, Attempts: c.attempts,
-		In: c.meter.In.Load(), Out: c.meter.Out.Load(),
-	}
-	if c.name != nil {
-		i.Name = c.name.String()
-	}
-	if c.phase == "open" {
-		i.Draining = c.lease.Gone()
-	}
-	return i
-}
-
 // RoutesInfo is what /v1/routes shows.
 type RoutesInfo struct {
 	Interpreter  *InterpreterInfo  `json:"interpreter,omitempty"` // set where a namerd binds the names
@@ -164,6 +133,8 @@ type ListenerInfo struct {
 	ConnectTimeout string `json:"connect_timeout"`
 	IdleTimeout    string `json:"idle_timeout"`
 	Open           int    `json:"open"`
+
+	Settings Settings `json:"settings"`
 }
 
 // DestinationInfo is a name and what it stands for.
@@ -174,17 +145,21 @@ type DestinationInfo struct {
 	Tree     string                `json:"tree,omitempty"` // the bound names, as in a Dtab
 	Refused  uint64                `json:"refused"`        // connections that got no endpoint, since the name is in use
 	Clusters []balance.ClusterInfo `json:"clusters"`
+
+	Paths []PathSettings `json:"paths"` // by listener and client block, with what is in force
 }
 
 // routes lists all destinations, or only the one of that name.
 func (a *Agent) routes(name string) RoutesInfo {
-	info := RoutesInfo{Interpreter: a.current.Load().interpreterInfo(), Listeners: a.Listeners(), Destinations: []DestinationInfo{}}
+	g := a.current.Load()
+	settings := newSettingsOf(g)
+	info := RoutesInfo{Interpreter: g.interpreterInfo(), Listeners: listenerInfos(g, settings), Destinations: []DestinationInfo{}}
 	for _, d := range a.names.all() {
 		if name != "" && d.name.String() != name {
 			continue
 		}
 		b := d.binding.Value()
-		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Refused: d.refused.Load(), Clusters: d.balancer.State()}
+		i := DestinationInfo{Name: d.name.String(), Status: b.Status.String(), Refused: d.refused.Load(), Clusters: d.balancer.State(), Paths: settings.destination(d)}
 		if b.Err != nil {
 			i.Error = b.Err.Error()
 		}
@@ -198,18 +173,20 @@ func (a *Agent) routes(name string) RoutesInfo {
 
 // Listeners lists the listeners in the order of the configuration, with the addresses they have been bound to.
 func (a *Agent) Listeners() []ListenerInfo {
+	g := a.current.Load()
+	return listenerInfos(g, newSettingsOf(g))
+}
+
+func listenerInfos(g *generation, settings *settingsOf) []ListenerInfo {
 	all := []ListenerInfo{}
-	for _, l := range a.current.Load().listeners {
+	for _, l := range g.listeners {
 		i := ListenerInfo{
-			Name: l.name, Address: l.port.socket.Addr().String(), Destination: l.wireLabel,
+			Name: l.name, Address: l.port.socket.Addr().String(), Destination: l.label,
 			MaxConnections: l.config.MaxConnections, ConnectTimeout: l.config.ConnectTimeout.String(),
-			IdleTimeout: l.config.IdleTimeout.String(),
-		}
-		if i.Destination == "" {
-			i.Destination = l.config.Destination.String()
+			IdleTimeout: l.config.Timeouts.Idle.String(), Settings: settings.listener(l),
 		}
 		if l.state != nil {
-			i.Open = l.state.gate.Open()
+			i.Open = l.state.limits.Open()
 		}
 		switch t := l.config.TLS; {
 		case t == nil:

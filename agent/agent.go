@@ -15,6 +15,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,27 +24,33 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"argosy/agent/accesslog"
 	"argosy/agent/config"
+	"argosy/agent/handover"
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 )
 
 // Deps is what an agent gets from its process. Without a logger it is silent; without a registry it has one of its own.
 type Deps struct {
-	Logger   hclog.Logger
-	Version  string
-	Registry *prometheus.Registry
+	Logger         hclog.Logger
+	Version        string
+	Registry       *prometheus.Registry
+	Stdout, Stderr io.Writer // for an access log that goes there; the process's own unless set
 }
 
 // Agent is one proxy. Its methods may be called from any goroutine, Run once.
 type Agent struct {
 	deps     Deps
+	began    time.Time
 	logger   hclog.Logger
 	metrics  *metrics
 	relay    relay.Relay
+	loop     *relay.Loop // the same, where it is the event loop; else nil
 	names    *names
 	census   *census
 	failures *warnings
+	access   *accesslog.Log
 	planning chan struct{} // holds one while a plan is made
 
 	hard context.Context // ends when everything is to be dropped
@@ -60,6 +68,9 @@ type Agent struct {
 	states   map[string]*listenerState // by listener
 	retired  []*listener               // gone from the configuration, with connections or their metrics left
 	registry *registry
+	before   *handover.Inheritance // of the process before this one; nil: there was none
+	offering *handover.Offering    // to the one after it; nil: none
+	handed   bool                  // it has taken over
 }
 
 // New binds all sockets and prepares everything that can fail. Nothing is served before Run.
@@ -70,20 +81,34 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	if deps.Registry == nil {
 		deps.Registry = prometheus.NewRegistry()
 	}
+	if deps.Stdout == nil {
+		deps.Stdout = os.Stdout
+	}
+	if deps.Stderr == nil {
+		deps.Stderr = os.Stderr
+	}
 	m, err := newMetrics(deps.Registry, deps.Version)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	a := &Agent{
-		deps: deps, logger: deps.Logger, metrics: m, relay: relay.New(), names: newNames(m, deps.Logger),
+		deps: deps, began: time.Now(), logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
-		states: map[string]*listenerState{},
+		states: map[string]*listenerState{}, access: accesslog.New(deps.Logger, m.unlogged),
+	}
+	if err := a.chooseRelay(cfg.Relay); err != nil {
+		return nil, err
 	}
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
 	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
+	a.inherit(cfg.Handover)
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {
+		a.closeRelay()
+		if a.before != nil {
+			a.before.Close()
+		}
 		return nil, err
 	}
 	a.current.Store(g)
@@ -103,6 +128,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.commit(a.current.Load(), nil)
 	a.changing.Unlock()
 	close(a.started)
+	a.succeed(a.current.Load().config)
 
 	stopChores := a.chores()
 	select {
@@ -115,14 +141,46 @@ func (a *Agent) Run(ctx context.Context) error {
 	return nil
 }
 
+// chooseRelay starts what moves the bytes.
+func (a *Agent) chooseRelay(c config.Relay) error {
+	if c.Engine != "goroutines" {
+		loop, err := relay.NewLoop(relay.LoopOptions{Workers: c.Workers, Logger: a.logger.Named("relay")})
+		if err == nil {
+			a.relay, a.loop = loop, loop
+			return nil
+		}
+		if c.Engine == "loop" || !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	a.relay = relay.New()
+	return nil
+}
+
+// closeRelay ends the relay's threads. No connection may be left.
+func (a *Agent) closeRelay() {
+	if a.loop != nil {
+		a.loop.Close()
+	}
+}
+
+// Procs is the value of GOMAXPROCS that the agent wants; 0 is Go's own.
+func (a *Agent) Procs() int {
+	if a.loop == nil {
+		return 0
+	}
+	return a.loop.Procs()
+}
+
 // Started returns a channel that is closed when Run has begun to serve. Reload is refused before that.
 func (a *Agent) Started() <-chan struct{} { return a.started }
 
 // chores does what has to be done now and then. stop ends and waits.
 func (a *Agent) chores() (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
+	var running sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	running.Go(func() { a.tellOpen(ctx) })
+	running.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
@@ -130,14 +188,14 @@ func (a *Agent) chores() (stop func()) {
 			case <-tick.C:
 				a.names.evict()
 				a.forgetRetired()
-			case <-done:
+			case <-ctx.Done():
 				return
 			}
 		}
-	}()
+	})
 	return func() {
-		close(done)
-		<-ended
+		cancel()
+		running.Wait()
 	}
 }
 
@@ -149,7 +207,7 @@ func (a *Agent) forgetRetired() {
 	defer a.changing.Unlock()
 	left := a.retired[:0]
 	for _, l := range a.retired {
-		if l.state.gate.Open() > 0 {
+		if l.state.limits.Open()+l.state.limits.Waiting() > 0 {
 			left = append(left, l)
 		} else if a.states[l.name] == nil {
 			a.metrics.forgetListener(l.name)

@@ -108,7 +108,13 @@ type proxy struct {
 
 func startAgent(t *testing.T, cfg *config.Config) *proxy {
 	t.Helper()
-	p := startUnready(t, cfg)
+	return startAgentTo(t, cfg, io.Discard)
+}
+
+// startAgentTo starts one whose standard output and error are out.
+func startAgentTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
+	t.Helper()
+	p := startUnreadyTo(t, cfg, out)
 	eventually(t, "the agent is healthy", p.agent.ready)
 	return p
 }
@@ -116,10 +122,15 @@ func startAgent(t *testing.T, cfg *config.Config) *proxy {
 // startUnready does not wait until the agent can serve, only until it accepts.
 func startUnready(t *testing.T, cfg *config.Config) *proxy {
 	t.Helper()
+	return startUnreadyTo(t, cfg, io.Discard)
+}
+
+func startUnreadyTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
+	t.Helper()
 	p := &proxy{t: t, log: &syncBuffer{}, done: make(chan error, 1)}
 	a, err := New(cfg, Deps{
 		Logger:  hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: p.log}),
-		Version: "test", Registry: prometheus.NewRegistry(),
+		Version: "test", Registry: prometheus.NewRegistry(), Stdout: out, Stderr: out,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,21 +1,21 @@
 package agent
 
 import (
-	"cmp"
-	"slices"
 	"sync"
 )
 
-// census knows the live connections. Its methods may be called from any goroutine.
+// census knows the live connections: a list from the oldest to the newest, in the connections themselves. A map would
+// keep the room that it once needed. Its methods may be called from any goroutine.
 type census struct {
-	mu   sync.Mutex
-	last uint64
-	live map[uint64]*connection
-	none chan struct{} // closed while there is no connection
+	mu             sync.Mutex
+	last           uint64 // id
+	live           int
+	oldest, newest *connection
+	none           chan struct{} // closed while there is no connection
 }
 
 func newCensus() *census {
-	n := &census{live: map[uint64]*connection{}, none: make(chan struct{})}
+	n := &census{none: make(chan struct{})}
 	close(n.none)
 	return n
 }
@@ -25,17 +25,31 @@ func (n *census) add(c *connection) {
 	defer n.mu.Unlock()
 	n.last++
 	c.id = n.last
-	if len(n.live) == 0 {
+	if n.live == 0 {
 		n.none = make(chan struct{})
+		n.oldest = c
+	} else {
+		c.older, n.newest.newer = n.newest, c
 	}
-	n.live[c.id] = c
+	n.newest = c
+	n.live++
 }
 
 func (n *census) remove(c *connection) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.live, c.id)
-	if len(n.live) == 0 {
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		n.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		n.newest = c.older
+	}
+	c.older, c.newer = nil, nil
+	if n.live--; n.live == 0 {
 		close(n.none)
 	}
 }
@@ -44,17 +58,33 @@ func (n *census) remove(c *connection) {
 func (n *census) empty() (<-chan struct{}, int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.none, len(n.live)
+	return n.none, n.live
+}
+
+func (n *census) count() int {
+	_, live := n.empty()
+	return live
 }
 
 // all returns the connections, oldest first.
 func (n *census) all() []*connection {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	all := make([]*connection, 0, len(n.live))
-	for _, c := range n.live {
+	all := make([]*connection, 0, n.live)
+	for c := n.oldest; c != nil; c = c.newer {
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b *connection) int { return cmp.Compare(a.id, b.id) })
 	return all
+}
+
+// find returns the connection of that id, or nil. It looks through them from the newest.
+func (n *census) find(id uint64) *connection {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := n.newest; c != nil && c.id >= id; c = c.older {
+		if c.id == id {
+			return c
+		}
+	}
+	return nil
 }

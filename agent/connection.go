@@ -5,104 +5,211 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"argosy/agent/balance"
+	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 	"argosy/dtab"
+	"argosy/namer"
 )
 
 const defaultConnectTimeout = 10 * time.Second
 
-// connection is one accepted connection from accept to close.
+// connection is one accepted connection from accept to close. There may be very many that are idle, so it is kept small:
+// what is only needed on the way is in setup, and what only TLS has in hello.
 type connection struct {
 	id       uint64
 	agent    *Agent
 	listener *listener
-	raw      *net.TCPConn
-	opened   time.Time
+	client   netip.AddrPort // zero for Unix sockets
+	opened   time.Duration  // since the agent began
 	meter    relay.Meter
 
-	// ctx ends when the connection is stopped before it is joined.
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	destination *destination   // set while connecting, then only read
+	traffic     *traffic       // likewise; nil: it has no endpoint
+	trail       *trail         // for the access log; nil: none
+	rewrites    *namer.Rewrite // the entries that led from the name to the cluster, when that was decided; nil: not known
 
-	destination   *destination   // set while connecting, then only read
-	lease         *balance.Lease // likewise
-	clusterClosed func()
+	older, newer *connection // in the census
 
 	mu       sync.Mutex
-	phase    string // routing, connecting, open
-	name     dtab.Path
-	server   string // TLS server name
-	peer     string // who the client has proved to be
-	cluster  string
-	endpoint string
-	attempts int
-	stopped  outcome.Outcome
+	phase    phase
+	admitted bool // by the listener's limits
+	counted  bool // as one of client's
+	attempts uint16
+	setup    *setup         // until the connection is joined
+	hello    *hello         // what the client told of itself; nil: nothing, and the name is the listener's
+	lease    *balance.Lease // of the endpoint that was tried last
 	link     relay.Link
 }
 
-// accept takes a connection over from a socket. It does not block.
-func (a *Agent) accept(l *listener, raw *net.TCPConn) {
-	m := l.state.metrics
-	m.opened.Inc()
-	if !l.state.gate.Enter() {
-		m.closed[outcome.Limit].Inc()
-		relay.Abort(raw)
-		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: too many are open", "max_connections", l.config.MaxConnections)
-		return
-	}
-	m.active.Inc()
-	c := &connection{agent: a, listener: l, raw: raw, opened: time.Now(), phase: "routing"}
-	c.meter.Parent = m.bytes
-	c.ctx, c.cancel = context.WithCancelCause(a.hard)
-	a.census.add(c)
-	go c.run()
+// phase is how far a connection has come.
+type phase uint8
+
+const (
+	routing phase = iota
+	connecting
+	open
+)
+
+func (p phase) String() string { return [...]string{"routing", "connecting", "open"}[p] }
+
+// setup is what a connection needs until it is joined.
+type setup struct {
+	stopped outcome.Outcome // "": nobody has asked for it
+	loop    *onLoop         // set on the event loop; the others then are not
+	conn    net.Conn        // as accepted
+	ctx     context.Context // ends when the connection is stopped
+	cancel  context.CancelCauseFunc
 }
 
-// run finds the name, waits for an endpoint, connects it, and hands both connections to the relay.
-func (c *connection) run() {
-	l, m := c.listener, c.listener.state.metrics
+// hello is what a client told of itself before its bytes are passed on.
+type hello struct {
+	name       dtab.Path // where it wants to go
+	serverName string
+	peer       string // who the client has proved to be
+}
+
+// accept takes a connection over from a socket. It does not block.
+func (a *Agent) accept(l *listener, conn net.Conn) {
+	var from netip.AddrPort
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		from = tcp.AddrPort()
+	}
+	c := a.admit(l, from)
+	if c == nil {
+		relay.Abort(conn)
+		return
+	}
+	c.begin(conn)
+	go c.run(nil)
+}
+
+// admit opens the books of a new connection, unless it is one too many: then it returns nil.
+func (a *Agent) admit(l *listener, from netip.AddrPort) *connection {
+	m := l.state.metrics
+	m.opened.Inc()
+	counted := !l.router.Proxy.Trusts(from.Addr())
+	admitted, why := l.state.limits.Admit(sourceOf(from, counted))
+	if !admitted && l.config.Limits.AtLimit != config.Queue {
+		m.closed[outcome.Limit].Inc()
+		m.refused[why].Inc()
+		a.tellRefused(l, from, outcome.Limit)
+		a.failures.warn(a.logger, l.name, outcome.Limit, "connection refused: at a limit", "limit", string(why), "client", from.Addr())
+		return nil
+	}
+	m.active.Inc()
 	m.waiting.Inc()
-	waiting := sync.OnceFunc(m.waiting.Dec)
-	defer waiting()
-	ctx, cancel := context.WithTimeout(c.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
+	c := &connection{agent: a, listener: l, client: from, opened: time.Since(a.began), setup: &setup{}, admitted: admitted, counted: counted}
+	if a.access.On() {
+		c.trail = newTrail()
+	}
+	a.census.add(c)
+	return c
+}
+
+// begin gives the connection what it needs for its way on a goroutine.
+func (c *connection) begin(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.setup
+	s.loop, s.conn = nil, conn
+	if s.ctx, s.cancel = context.WithCancelCause(c.agent.hard); s.stopped != "" {
+		s.cancel(outcome.Wrap(s.stopped, errStopped))
+	}
+}
+
+// age is how long the connection has been open.
+func (c *connection) age() time.Duration { return time.Since(c.agent.began) - c.opened }
+
+// since is when it was opened.
+func (c *connection) since() time.Time { return c.agent.began.Add(c.opened) }
+
+// run finds the name, waits for an endpoint, connects it, and hands both connections to the relay. An endpoint that has been
+// picked already is tried first.
+func (c *connection) run(picked *balance.Lease) {
+	l := c.listener
+	if err := c.queue(); err != nil {
+		c.refuse(c.setup.conn, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.setup.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
-	in, err := l.router.Accept(ctx, c.raw)
+	in, err := l.router.Accept(ctx, c.setup.conn, c.known)
 	if err != nil {
-		c.raw.Close() // not by reset: the alert that says why is on its way
+		c.setup.conn.Close() // not by reset: the alert that says why is on its way
 		c.refused(err)
 		return
 	}
 	c.routed(in)
-	label := in.Name.String()
-	if in.FromWire {
-		label = l.wireLabel
+	label := l.label
+	if !in.FromWire {
+		label = in.Name.String()
 	}
-	d, err := c.agent.names.acquire(in.Name, label)
-	if err != nil {
-		c.refuse(in.Conn, err)
-		return
+	d := c.destination
+	if d == nil {
+		if d, err = c.agent.names.acquire(in.Name, label); err != nil {
+			c.refuse(in.Conn, err)
+			return
+		}
+		c.destination = d
+		d.budget.Connection(time.Now())
 	}
-	c.destination = d
 	generation := c.agent.current.Load()
-	server, lease, err := dial.Connect(ctx, d.picker(ctx),
-		func(lease *balance.Lease) *dial.Policy { return generation.policy(lease.Cluster, d.name) }, c.attempted)
+	server, lease, err := dial.Connect(ctx, c.request(in, generation), d.picker(ctx, picked),
+		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
 		c.refuse(in.Conn, err)
 		return
 	}
-	c.lease = lease
-	c.clusterClosed = c.agent.metrics.connected(d.label, d.clusterLabel(lease.Key))
-	waiting()
-	c.join(in, server)
+	defer c.setup.cancel(nil)
+	c.connected(lease)
+	pair := c.pair(generation)
+	pair.Client, pair.Server, pair.Early = in.Conn, server, in.Early
+	c.joined(c.agent.relay.Join(pair, c.ended))
 }
+
+// connected notes the endpoint that the connection goes to.
+func (c *connection) connected(lease *balance.Lease) {
+	d := c.destination
+	c.listener.state.metrics.waiting.Dec()
+	c.traffic = c.agent.metrics.connected(c.listener.state.metrics, d.label, d.clusterLabel(lease.Key), lease.Endpoint.Addr)
+	c.meter.Parent = &c.traffic.meter
+	c.rewrites = d.rewrites(lease.Cluster)
+	c.markConnected()
+	if c.agent.logger.IsDebug() {
+		c.agent.logger.Debug("connection open", c.fields()...)
+	}
+}
+
+// pair is what the relay has to know of the connection beside its two ends.
+func (c *connection) pair(g *generation) relay.Pair {
+	t := c.listener.timeouts(g.client(c.lease.Cluster, c.destination.name))
+	return relay.Pair{
+		Idle: t.Idle, HalfClose: t.HalfClose, FirstByte: t.FirstByte, Lifetime: shorten(t.Lifetime, t.LifetimeJitter), Meter: &c.meter,
+	}
+}
+
+// joined makes the connection open, and ends it at once if that has been asked for meanwhile.
+func (c *connection) joined(link relay.Link) {
+	c.mu.Lock()
+	stopped := c.setup.stopped
+	c.phase, c.link, c.setup = open, link, nil
+	c.mu.Unlock()
+	if stopped != "" {
+		link.Cut(stopped)
+	}
+}
+
+// ended is called by the relay.
+func (c *connection) ended(r relay.Result) { c.finish(r) }
 
 // clusterLabel is what metrics call a cluster of d.
 func (d *destination) clusterLabel(key string) string {
@@ -115,13 +222,19 @@ func (d *destination) clusterLabel(key string) string {
 func (c *connection) routed(in *listen.Inbound) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.phase, c.name, c.server = "connecting", in.Name, in.ServerName
-	c.peer = peerName(in.Conn)
+	c.phase = connecting
+	c.markNamed(in)
+	if peer := peerName(in.Conn); c.listener.config.SNI != nil || peer != "" {
+		c.hello = &hello{name: in.Name, serverName: in.ServerName, peer: peer}
+	}
 }
 
 func (c *connection) attempted(a dial.Attempt) {
 	d := c.destination
 	m := c.agent.metrics.cluster(d.label, d.clusterLabel(a.Lease.Key))
+	if a.OverBudget {
+		m.overBudget.Inc()
+	}
 	if a.Err == nil {
 		m.connect.Observe(a.Took.Seconds())
 	} else {
@@ -132,38 +245,26 @@ func (c *connection) attempted(a dial.Attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.attempts++
-	c.cluster, c.endpoint = a.Lease.Key, a.Lease.Endpoint.Addr
-}
-
-func (c *connection) join(in *listen.Inbound, server net.Conn) {
-	if c.agent.logger.IsDebug() {
-		c.agent.logger.Debug("connection open", c.fields()...)
-	}
-	pair := relay.Pair{
-		Client: in.Conn, Server: server, Early: in.Early, Idle: c.listener.config.IdleTimeout, Meter: &c.meter,
-	}
-	link := c.agent.relay.Join(pair, func(r relay.Result) { c.finish(r.Outcome, r.First, r.Err) })
-	c.mu.Lock()
-	c.phase, c.link = "open", link
-	stopped := c.stopped
-	c.mu.Unlock()
-	if stopped != "" {
-		link.Cut(stopped)
-	}
+	c.lease = a.Lease
 }
 
 // stop ends the connection with an outcome, wherever it stands.
 func (c *connection) stop(o outcome.Outcome) {
 	c.mu.Lock()
-	if c.stopped == "" {
-		c.stopped = o
+	defer c.mu.Unlock()
+	s := c.setup
+	if s == nil {
+		c.link.Cut(o)
+		return
 	}
-	link := c.link
-	c.mu.Unlock()
-	if link != nil {
-		link.Cut(o)
-	} else {
-		c.cancel(outcome.Wrap(o, errStopped))
+	if s.stopped == "" {
+		s.stopped = o
+	}
+	switch {
+	case s.loop != nil:
+		s.loop.flow.Cancel(outcome.Wrap(o, errStopped))
+	case s.cancel != nil:
+		s.cancel(outcome.Wrap(o, errStopped))
 	}
 }
 
@@ -178,31 +279,45 @@ func (c *connection) refuse(client net.Conn, err error) {
 
 // refused closes the books of a connection that has not been joined.
 func (c *connection) refused(err error) {
+	c.listener.state.metrics.waiting.Dec()
 	o := outcome.Of(err, outcome.Dial)
 	var stopped *outcome.Error
-	if c.ctx.Err() != nil && errors.As(context.Cause(c.ctx), &stopped) {
+	s := c.setup
+	c.mu.Lock()
+	asked := s.stopped
+	c.mu.Unlock()
+	switch {
+	case asked != "":
+		o, err = asked, errStopped
+	case s.ctx != nil && s.ctx.Err() != nil && errors.As(context.Cause(s.ctx), &stopped):
 		o, err = stopped.Outcome, stopped
-	} else if c.destination != nil {
+	case c.destination != nil:
 		c.destination.refused.Add(1)
 	}
-	c.finish(o, relay.Neither, err)
+	if s.cancel != nil {
+		s.cancel(nil)
+	}
+	c.finish(relay.Result{Outcome: o, Err: err})
 }
 
 // finish closes the books. It is called once.
-func (c *connection) finish(o outcome.Outcome, first relay.Side, err error) {
-	c.cancel(nil)
+func (c *connection) finish(r relay.Result) {
 	m := c.listener.state.metrics
-	if c.lease != nil {
+	if c.traffic != nil {
 		c.lease.Done()
-		c.clusterClosed()
+		c.traffic.endpoint.cluster.observe(c.age(), r.Answered)
+		c.agent.metrics.disconnected(c.traffic)
 	}
 	if c.destination != nil {
 		c.agent.names.release(c.destination)
 	}
-	c.listener.state.gate.Leave()
+	if c.admitted {
+		c.listener.state.limits.Leave(c.source())
+	}
 	m.active.Dec()
-	m.closed[o].Inc()
-	c.log(o, first, err)
+	m.closed[r.Outcome].Inc()
+	c.log(r.Outcome, r.First, r.Err)
+	c.tellClosed(r)
 	c.agent.census.remove(c)
 }
 
@@ -212,7 +327,7 @@ func (c *connection) log(o outcome.Outcome, first relay.Side, err error) {
 	if !o.Failed() && !logger.IsDebug() {
 		return
 	}
-	fields := append(c.fields(), "outcome", string(o), "duration", time.Since(c.opened).Round(time.Microsecond),
+	fields := append(c.fields(), "outcome", string(o), "duration", c.age().Round(time.Microsecond),
 		"in", c.meter.In.Load(), "out", c.meter.Out.Load())
 	if first != relay.Neither {
 		fields = append(fields, "closed_first", first.String())
@@ -228,16 +343,14 @@ func (c *connection) log(o outcome.Outcome, first relay.Side, err error) {
 }
 
 func (c *connection) fields() []any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := []any{"id", c.id, "listener", c.listener.name, "client", c.raw.RemoteAddr().String()}
-	for _, kv := range [][2]string{{"peer", c.peer}, {"server_name", c.server}, {"cluster", c.cluster}, {"endpoint", c.endpoint}} {
+	i := c.info()
+	f := []any{"id", i.ID, "listener", i.Listener, "client", i.Client}
+	for _, kv := range [][2]string{
+		{"peer", i.Peer}, {"server_name", i.ServerName}, {"cluster", i.Cluster}, {"endpoint", i.Endpoint}, {"name", i.Name},
+	} {
 		if kv[1] != "" {
 			f = append(f, kv[0], kv[1])
 		}
 	}
-	if c.name != nil {
-		f = append(f, "name", c.name.String())
-	}
-	return append(f, "attempts", c.attempts)
+	return append(f, "attempts", i.Attempts)
 }

@@ -47,15 +47,22 @@ func (a *Agent) serveExplain(w http.ResponseWriter, r *http.Request) {
 
 // liveConnection finds a connection that has a name.
 func (a *Agent) liveConnection(id string) (c *explanation.Connection, name string) {
-	for _, l := range a.census.all() {
-		if i := l.info(); strconv.FormatUint(i.ID, 10) == id && i.Name != "" {
-			return &explanation.Connection{
-				ID: i.ID, Listener: i.Listener, Client: i.Client, Phase: i.Phase, Opened: i.Opened, Cluster: i.Cluster,
-				Endpoint: i.Endpoint, Draining: i.Draining, Attempts: i.Attempts, In: i.In, Out: i.Out,
-			}, i.Name
-		}
+	n, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		return nil, ""
 	}
-	return nil, ""
+	l := a.census.find(n)
+	if l == nil {
+		return nil, ""
+	}
+	i := l.info()
+	if i.Name == "" {
+		return nil, ""
+	}
+	return &explanation.Connection{
+		ID: i.ID, Listener: i.Listener, Client: i.Client, Phase: i.Phase, Opened: i.Opened, Cluster: i.Cluster,
+		Endpoint: i.Endpoint, Draining: i.Draining, Attempts: i.Attempts, In: i.In, Out: i.Out, Dtab: i.Dtab,
+	}, i.Name
 }
 
 // refuse answers a wrong request.

@@ -3,9 +3,12 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 
+	"argosy/agent/accesslog"
+	"argosy/agent/balance"
 	"argosy/agent/config"
 	"argosy/agent/dial"
 	"argosy/agent/listen"
@@ -20,35 +23,67 @@ type generation struct {
 	naming     *naming
 	identities map[identityKey]*liveIdentity
 	clients    []clientRule
+	otherwise  clientRule  // where no client block fits
+	tells      bool        // some endpoints are told of their clients
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
 	services   []register.Service // in Consul's catalog
+	accessLog  *accesslog.Sink    // nil: none
 }
 
+// clientRule is a client block, made ready.
 type clientRule struct {
 	prefix dtab.Prefix
 	policy *dial.Policy
+	config config.Client
 }
 
-// policy returns how to dial a cluster: the first client block whose prefix matches the cluster or the name.
-func (g *generation) policy(cluster, name dtab.Path) *dial.Policy {
-	for _, r := range g.clients {
-		if r.prefix.Matches(cluster) || r.prefix.Matches(name) {
-			return r.policy
+// client returns how to dial a cluster: the first client block whose prefix matches the cluster or the name, or the
+// defaults.
+func (g *generation) client(cluster, name dtab.Path) *clientRule {
+	for i := range g.clients {
+		if r := &g.clients[i]; r.prefix.Matches(cluster) || r.prefix.Matches(name) {
+			return r
 		}
 	}
-	return dial.Default()
+	return &g.otherwise
+}
+
+// direct returns the address of an endpoint that can be dialled on the event loop.
+func (r *clientRule) direct(lease *balance.Lease) (netip.AddrPort, bool) {
+	if r.policy.TLS != nil {
+		return netip.AddrPort{}, false
+	}
+	addr, err := netip.ParseAddrPort(lease.Endpoint.Addr)
+	return addr, err == nil && addr.Addr().Zone() == ""
+}
+
+// newRule makes a client block ready, but for its TLS.
+func newRule(c config.Client) clientRule {
+	p := &dial.Policy{
+		Timeout: c.ConnectTimeout, Retries: c.Retries, RetryShare: c.RetryBudget,
+		Socket: c.Socket, FastOpen: c.FastOpen, ProxyProtocol: c.ProxyProtocol,
+	}
+	if c.TLS != nil {
+		p.StartTLS = c.TLS.StartTLS
+	}
+	return clientRule{prefix: c.Prefix, config: c, policy: p}
 }
 
 // fixed are the names of the configuration.
 func (g *generation) fixed() []dtab.Path {
 	var names []dtab.Path
 	for _, l := range g.listeners {
-		switch {
-		case l.config.SNI == nil:
+		sni := l.config.SNI
+		if sni == nil {
 			names = append(names, l.config.Destination)
-		case l.config.SNI.Default != nil:
-			names = append(names, l.config.SNI.Default)
+			continue
+		}
+		if sni.Default != nil {
+			names = append(names, sni.Default)
+		}
+		for _, route := range sni.ALPN {
+			names = append(names, route.Name)
 		}
 	}
 	return names
@@ -71,7 +106,8 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 	if old == nil {
 		old = &generation{config: &config.Config{}}
 	}
-	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{}}
+	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{},
+		otherwise: newRule(config.DefaultClient())}
 
 	if old.naming != nil && sameNaming(old.config, cfg) {
 		g.naming = old.naming
@@ -98,7 +134,8 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		return i, nil
 	}
 	for _, c := range cfg.Clients {
-		rule := clientRule{prefix: c.Prefix, policy: &dial.Policy{Timeout: c.ConnectTimeout, Retries: c.Retries}}
+		rule := newRule(c)
+		g.tells = g.tells || c.ProxyProtocol != ""
 		if c.TLS != nil {
 			if rule.policy.TLS, err = clientTLS(c.TLS, identity); err != nil {
 				return nil, nil, fmt.Errorf("client %s: %w", c.Prefix, err)
@@ -112,31 +149,46 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
-			l.state = &listenerState{metrics: a.metrics.listener(c.Name), gate: &listen.Gate{}}
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}}
 			a.states[c.Name] = l.state
 			undos = append(undos, func() {
 				delete(a.states, c.Name)
 				a.metrics.forgetListener(c.Name)
 			})
 		}
-		if c.SNI != nil {
-			l.wireLabel = c.SNI.Prefix.String() + "/*"
+		l.plain = c.TLS == nil && c.SNI == nil && c.ProxyProtocol == nil
+		if l.label = c.Destination.String(); c.SNI != nil {
+			l.label = c.SNI.Prefix.String() + "/*"
 		}
 		if l.port = old.port(keyOf(c)); l.port == nil {
-			if l.port, err = openPort(context.Background(), c, a.logger); err != nil {
+			if l.port, err = openPort(context.Background(), c, a.inherited(socketName(keyOf(c))), a.logger); err != nil {
 				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 			}
 			undos = append(undos, l.port.stop)
+		} else {
+			undos = append(undos, func() { old.tune(l.port) })
+			if err = l.port.tune(c); err != nil {
+				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+			}
 		}
 		g.listeners = append(g.listeners, l)
 	}
+	g.keepTLS(old)
 	if old.admin != nil && old.config.Admin == cfg.Admin {
 		g.admin = old.admin
 	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.handler(), a.logger); err != nil {
+		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
 			return nil, nil, err
 		}
 		undos = append(undos, g.admin.stop)
+	}
+	if cfg.AccessLog != nil {
+		sink, err := a.openAccessLog(cfg.AccessLog)
+		if err != nil {
+			return nil, nil, err
+		}
+		g.accessLog = sink
+		undos = append(undos, func() { sink.Close() })
 	}
 	if g.services, err = services(cfg, g, a.deps.Version); err != nil {
 		return nil, nil, err
@@ -153,20 +205,32 @@ func (g *generation) port(key portKey) *port {
 	return nil
 }
 
+// tune gives a port the settings that it has in g.
+func (g *generation) tune(p *port) {
+	for _, l := range g.listeners {
+		if l.port == p {
+			p.tune(l.config)
+		}
+	}
+}
+
 // newRouter makes the routing part of a listener.
 func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, error)) (*listen.Router, error) {
-	r := &listen.Router{Destination: c.Destination}
+	r := &listen.Router{Destination: c.Destination, Handshake: c.Timeouts.Handshake}
 	if c.SNI != nil {
 		r.SNI = &listen.SNI{Prefix: c.SNI.Prefix, Default: c.SNI.Default, Timeout: c.SNI.Timeout}
+		for _, route := range c.SNI.ALPN {
+			r.SNI.ALPN = append(r.SNI.ALPN, listen.ALPNRoute(route))
+		}
+	}
+	if p := c.ProxyProtocol; p != nil {
+		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
-		i, err := identity(identityKey{
-			connect: c.TLS.Connect, cert: c.TLS.CertFile, key: c.TLS.KeyFile, ca: c.TLS.ClientCAFile,
-		})
-		if err != nil {
+		var err error
+		if r.TLS, err = serverTLS(c.TLS, identity); err != nil {
 			return nil, err
 		}
-		r.TLS = i.Server()
 	}
 	return r, nil
 }
@@ -186,11 +250,12 @@ func (a *Agent) commit(g, old *generation) {
 	}
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
-		l.state.gate.SetLimit(l.config.MaxConnections)
+		l.state.limits.SetLimits(limits(l.config))
 		kept[l.name] = true
 	}
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
+	a.access.Use(g.accessLog)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil
 		if fresh {

@@ -1,16 +1,14 @@
 package agent
 
 import (
-	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"argosy/agent/balance"
 	"argosy/agent/dial"
+	"argosy/agent/listen"
 	"argosy/agent/outcome"
-	"argosy/agent/relay"
 	"argosy/namer"
 )
 
@@ -27,30 +25,42 @@ type metrics struct {
 	opened  *prometheus.CounterVec
 	closed  *prometheus.CounterVec
 	waiting *prometheus.GaugeVec
+	refused *prometheus.CounterVec
 
 	clusterActive *prometheus.GaugeVec
 	clusterOpened *prometheus.CounterVec
 	endpoints     *prometheus.GaugeVec
 	failures      *prometheus.CounterVec
+	overBudget    *prometheus.CounterVec
 	connect       *prometheus.HistogramVec
+	firstByte     *prometheus.HistogramVec
+	duration      *prometheus.HistogramVec
 
 	draining prometheus.Gauge
 	reloads  *prometheus.CounterVec
-	bytes    *byteCollector
+	unlogged prometheus.Counter
 
-	mu       sync.Mutex
-	clusters map[string]map[string]*clusterMetrics // by destination and cluster
+	mu        sync.Mutex
+	listeners map[string]*listenerMetrics
+	clusters  map[string]map[string]*clusterMetrics // by destination and cluster
 }
 
 // clusterMetrics are those of one cluster of one destination.
 type clusterMetrics struct {
-	active    prometheus.Gauge
-	opened    prometheus.Counter
-	endpoints prometheus.Gauge
-	connect   prometheus.Observer
-	failures  map[string]prometheus.Counter
-	bound     bool // in the newest binding
-	open      int  // connections
+	active     prometheus.Gauge
+	opened     prometheus.Counter
+	endpoints  prometheus.Gauge
+	connect    prometheus.Observer
+	firstByte  prometheus.Observer
+	duration   prometheus.Observer
+	failures   map[string]prometheus.Counter
+	overBudget prometheus.Counter
+	bound      bool // in the newest binding
+	open       int  // connections
+
+	byAddress map[string]*endpointMetrics
+	rest      *endpointMetrics // of the endpoints that have no series of their own
+	before    volume           // of endpoints that are no more
 }
 
 // listenerMetrics are those of one listener. They stay the same over reloads.
@@ -58,7 +68,8 @@ type listenerMetrics struct {
 	active, waiting prometheus.Gauge
 	opened          prometheus.Counter
 	closed          map[outcome.Outcome]prometheus.Counter
-	bytes           *relay.Meter
+	refused         map[listen.Limit]prometheus.Counter
+	before          volume // of traffic that is no more; guarded by metrics.mu
 }
 
 func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
@@ -69,27 +80,35 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
 	m := &metrics{
 		active:  gauge("argosy_connections_active", "Connections accepted and not yet closed.", byListener...),
 		opened:  counter("argosy_connections_opened_total", "Connections accepted.", byListener...),
 		closed:  counter("argosy_connections_closed_total", "Connections closed, by how they ended.", "listener", "outcome"),
 		waiting: gauge("argosy_connections_waiting", "Connections accepted that have no endpoint yet.", byListener...),
+		refused: counter("argosy_connections_refused_total", "Connections refused, by the limit that was reached.", "listener", "limit"),
 
 		clusterActive: gauge("argosy_cluster_connections_active", "Open connections to the endpoints of a cluster.", byCluster...),
 		clusterOpened: counter("argosy_cluster_connections_opened_total", "Connections opened to the endpoints of a cluster.", byCluster...),
 		endpoints:     gauge("argosy_endpoints", "Endpoints of a cluster that get new connections.", byCluster...),
 		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint.", "destination", "cluster", "reason"),
-		connect: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "argosy_connect_seconds",
-			Help:    "Time to connect an endpoint, its TLS handshake included.",
-			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
-		}, byCluster),
+		overBudget: counter("argosy_retry_budget_exhausted_total", "Connections not tried at another endpoint because of the budget for retries.",
+			byCluster...),
+		connect: histogram("argosy_connect_seconds", "Time to connect an endpoint, its TLS handshake included.",
+			[]float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}, byCluster...),
+		firstByte: histogram("argosy_first_byte_seconds", "Time from connecting an endpoint to its first byte.",
+			[]float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, byCluster...),
+		duration: histogram("argosy_connection_duration_seconds", "Time from accepting a connection to its end.",
+			[]float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}, byCluster...),
 
 		draining: prometheus.NewGauge(prometheus.GaugeOpts{Name: "argosy_draining", Help: "1 while the agent is leaving."}),
 		reloads:  counter("argosy_reloads_total", "Configurations loaded after the first.", "result"),
-		bytes: &byteCollector{desc: prometheus.NewDesc("argosy_bytes_total",
-			"Bytes passed on: in is from clients to endpoints.", []string{"listener", "direction"}, nil)},
-		clusters: map[string]map[string]*clusterMetrics{},
+		unlogged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "argosy_access_log_dropped_total", Help: "Lines of the access log that could not be written.",
+		}),
+		listeners: map[string]*listenerMetrics{}, clusters: map[string]map[string]*clusterMetrics{},
 	}
 	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "argosy_up", Help: "1."})
 	up.Set(1)
@@ -98,8 +117,8 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
-		m.active, m.opened, m.closed, m.waiting, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.connect,
-		m.draining, m.reloads, m.bytes, up, info,
+		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.overBudget, m.connect,
+		m.firstByte, m.duration, m.draining, m.reloads, m.unlogged, newTrafficCollector(m), up, info,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
@@ -115,10 +134,19 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 
 // listener returns the metrics of a listener, all at zero if they are new.
 func (m *metrics) listener(name string) *listenerMetrics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.listeners[name]; l != nil { // of one that has gone, and still has connections
+		return l
+	}
 	l := &listenerMetrics{
 		active: m.active.WithLabelValues(name), waiting: m.waiting.WithLabelValues(name),
 		opened: m.opened.WithLabelValues(name), closed: map[outcome.Outcome]prometheus.Counter{},
-		bytes: m.bytes.meter(name),
+	}
+	m.listeners[name] = l
+	l.refused = map[listen.Limit]prometheus.Counter{}
+	for _, limit := range listen.AllLimits() {
+		l.refused[limit] = m.refused.WithLabelValues(name, string(limit))
 	}
 	for _, o := range outcome.All() {
 		l.closed[o] = m.closed.WithLabelValues(name, string(o))
@@ -133,7 +161,13 @@ func (m *metrics) forgetListener(name string) {
 	m.opened.DeletePartialMatch(labels)
 	m.closed.DeletePartialMatch(labels)
 	m.waiting.DeletePartialMatch(labels)
-	m.bytes.forget(name)
+	m.refused.DeletePartialMatch(labels)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.listeners[name]; l != nil {
+		m.forgetListenerTraffic(l)
+		delete(m.listeners, name)
+	}
 }
 
 // cluster returns the metrics of a cluster, all at zero if they are new.
@@ -157,16 +191,24 @@ func (m *metrics) clusterLocked(destination, cluster string) *clusterMetrics {
 			break
 		}
 		if !c.bound && c.open == 0 {
+			c.forgetTraffic()
 			m.forgetCluster(destination, name)
 			delete(all, name)
 		}
 	}
 	c := &clusterMetrics{
-		active:    m.clusterActive.WithLabelValues(destination, cluster),
-		opened:    m.clusterOpened.WithLabelValues(destination, cluster),
-		endpoints: m.endpoints.WithLabelValues(destination, cluster),
-		connect:   m.connect.WithLabelValues(destination, cluster),
-		failures:  map[string]prometheus.Counter{},
+		active:     m.clusterActive.WithLabelValues(destination, cluster),
+		opened:     m.clusterOpened.WithLabelValues(destination, cluster),
+		endpoints:  m.endpoints.WithLabelValues(destination, cluster),
+		connect:    m.connect.WithLabelValues(destination, cluster),
+		firstByte:  m.firstByte.WithLabelValues(destination, cluster),
+		duration:   m.duration.WithLabelValues(destination, cluster),
+		failures:   map[string]prometheus.Counter{},
+		overBudget: m.overBudget.WithLabelValues(destination, cluster),
+	}
+	c.rest = &endpointMetrics{cluster: c, address: otherEndpoints}
+	if cluster == wireCluster {
+		c.rest.address = wireCluster
 	}
 	for _, r := range dial.Reasons() {
 		c.failures[r] = m.failures.WithLabelValues(destination, cluster, r)
@@ -181,14 +223,18 @@ func (m *metrics) forgetCluster(destination, cluster string) {
 	m.clusterOpened.DeletePartialMatch(labels)
 	m.endpoints.DeletePartialMatch(labels)
 	m.failures.DeletePartialMatch(labels)
+	m.overBudget.DeletePartialMatch(labels)
 	m.connect.DeletePartialMatch(labels)
+	m.firstByte.DeletePartialMatch(labels)
+	m.duration.DeletePartialMatch(labels)
 }
 
 // forgetDestination ends the series of a destination.
 func (m *metrics) forgetDestination(destination string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for cluster := range m.clusters[destination] {
+	for cluster, c := range m.clusters[destination] {
+		c.forgetTraffic()
 		m.forgetCluster(destination, cluster)
 	}
 	delete(m.clusters, destination)
@@ -198,76 +244,18 @@ func (m *metrics) forgetDestination(destination string) {
 func (m *metrics) bound(destination string, clusters []namer.Cluster) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	counts := map[string]int{}
-	for _, c := range clusters {
-		if len(c.ID) > 0 {
-			counts[balance.Key(c.ID)] = len(c.Addr.Endpoints)
-		}
-	}
+	parts := partsOf(clusters)
 	for key, c := range m.clusters[destination] {
-		if _, there := counts[key]; !there {
+		if _, there := parts[key]; !there {
 			c.bound = false
 			c.endpoints.Set(0)
+			c.list(nil)
 		}
 	}
-	for key, n := range counts {
+	for key, all := range parts {
 		c := m.clusterLocked(destination, key)
 		c.bound = true
-		c.endpoints.Set(float64(n))
-	}
-}
-
-// connected notes a new connection to a cluster, whose end the returned function notes.
-func (m *metrics) connected(destination, cluster string) (closed func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := m.clusterLocked(destination, cluster)
-	c.open++
-	c.opened.Inc()
-	c.active.Inc()
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		c.open--
-		c.active.Dec()
-	}
-}
-
-// byteCollector reports the meters of the listeners, which count while connections live.
-type byteCollector struct {
-	desc   *prometheus.Desc
-	mu     sync.Mutex
-	meters map[string]*relay.Meter
-}
-
-func (b *byteCollector) meter(listener string) *relay.Meter {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.meters == nil {
-		b.meters = map[string]*relay.Meter{}
-	}
-	if b.meters[listener] == nil {
-		b.meters[listener] = &relay.Meter{}
-	}
-	return b.meters[listener]
-}
-
-func (b *byteCollector) forget(listener string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.meters, listener)
-}
-
-// Describe implements prometheus.Collector.
-func (b *byteCollector) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc }
-
-// Collect implements prometheus.Collector.
-func (b *byteCollector) Collect(ch chan<- prometheus.Metric) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for name, m := range b.meters {
-		for direction, n := range map[string]int64{"in": m.In.Load(), "out": m.Out.Load()} {
-			ch <- prometheus.MustNewConstMetric(b.desc, prometheus.CounterValue, float64(n), strings.ToValidUTF8(name, "?"), direction)
-		}
+		c.endpoints.Set(float64(len(all[len(all)-1].Endpoints)))
+		c.list(all)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/agent/balance"
+	"argosy/agent/dial"
 	"argosy/agent/outcome"
 	"argosy/dtab"
 	"argosy/internal/watch"
@@ -55,6 +56,7 @@ type destination struct {
 	balancer *balance.Balancer
 	binding  *watch.Cell[namer.Binding]
 	refused  atomic.Uint64 // connections that got no endpoint
+	budget   dial.Budget   // for retries
 
 	stop  func()        // ends the following and waits
 	taken chan struct{} // closed when the binder's first answer, which may be Pending, has been taken
@@ -229,10 +231,15 @@ func sameClusters(a, b []namer.Cluster) bool {
 }
 
 // picker returns the function that finds endpoints for one connection. Its first call waits until it is known what the
-// name stands for, or ctx ends.
-func (d *destination) picker(ctx context.Context) func(tried func(string) bool) (*balance.Lease, error) {
+// name stands for, or ctx ends. An
+// endpoint that has been picked before is the first.
+func (d *destination) picker(ctx context.Context, picked *balance.Lease) func(tried func(string) bool) (*balance.Lease, error) {
 	first := true
 	return func(tried func(string) bool) (*balance.Lease, error) {
+		if lease := picked; lease != nil {
+			picked, first = nil, false
+			return lease, nil
+		}
 		for {
 			b, superseded := d.binding.Load()
 			lease, err := d.pick(b, tried)

@@ -59,7 +59,7 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 	n.interpreter = namer.NewInterpreter(namer.Options{
 		Dtab: n.table, Local: cfg.Dtab.Local, Mounts: mounted, Logger: logger.Named("namer"),
 		EmptyFallsThrough: !cfg.Dtab.EmptyStops, PendingLegTimeout: cfg.Dtab.AlternativeTimeout,
-		MaxWatches: cfg.Dtab.MaxWatches, Registry: reg,
+		MaxWatches: cfg.Dtab.MaxWatches, Registry: reg, Rewrites: true,
 	})
 	return n, nil
 }

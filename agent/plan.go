@@ -139,12 +139,12 @@ func (n *census) perName() map[string]map[string]int {
 	counts := map[string]map[string]int{}
 	for _, c := range n.all() {
 		c.mu.Lock()
-		if c.phase == "open" {
-			name := c.name.String()
+		if c.phase == open {
+			name := c.destination.name.String()
 			if counts[name] == nil {
 				counts[name] = map[string]int{}
 			}
-			counts[name][c.cluster]++
+			counts[name][c.lease.Key]++
 		}
 		c.mu.Unlock()
 	}

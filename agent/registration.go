@@ -45,7 +45,10 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 		if s.Name == "" {
 			s.Name = cfg.Name
 		}
-		bound := l.port.socket.Addr()
+		bound, ok := l.port.socket.Addr().(*net.TCPAddr)
+		if !ok {
+			return nil, fmt.Errorf("register: listener %q has no port", l.name)
+		}
 		if s.Port == 0 {
 			s.Port = bound.Port
 		}
@@ -112,11 +115,7 @@ func reachable(address, otherwise string) string {
 func routes(listeners []*listener) string {
 	var all []string
 	for _, l := range listeners {
-		to := l.wireLabel
-		if to == "" {
-			to = l.config.Destination.String()
-		}
-		all = append(all, l.name+"="+to)
+		all = append(all, l.name+"="+l.label)
 	}
 	return strings.Join(all, ",")
 }
@@ -182,6 +181,13 @@ func (r *registry) stop() {
 		r.cancel()
 	}
 	r.running.Wait()
+}
+
+// forget leaves services to another process that has the same ones, after stop.
+func (r *registry) forget(ids []string) {
+	if r.registrar != nil {
+		r.registrar.Forget(ids)
+	}
 }
 
 // deregister takes the services out of the catalog, after stop.

@@ -67,7 +67,7 @@ func TestReload(t *testing.T) {
 		}, serves: "one"},
 		{name: "no such certificate", fails: "no such file", edit: func(c *config.Config) {
 			c.Listeners = append(c.Listeners, listenerTo("more", "/svc/other"))
-			c.Listeners[0].TLS = &config.ServerTLS{CertFile: "/does/not/exist", KeyFile: "/neither"}
+			c.Listeners[0].TLS = &config.ServerTLS{Certificates: []config.Certificate{{CertFile: "/does/not/exist", KeyFile: "/neither"}}}
 			c.Dtab.Static = &moved
 		}, serves: "one"},
 		{name: "bad service", fails: "static", edit: func(c *config.Config) {

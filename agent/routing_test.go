@@ -179,7 +179,7 @@ func TestIdle(t *testing.T) {
 	redis := startBackend(t, "redis1")
 	cfg := baseConfig(map[string][]string{"redis": {redis.addr}})
 	l := listenerTo("redis", "/svc/redis")
-	l.IdleTimeout = 100 * time.Millisecond
+	l.Timeouts.Idle = 100 * time.Millisecond
 	cfg.Listeners = []config.Listener{l}
 	p := startAgent(t, cfg)
 	p.dial("redis")

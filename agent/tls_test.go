@@ -99,7 +99,7 @@ func TestTLSBothSides(t *testing.T) {
 
 	cfg := baseConfig(map[string][]string{"redis": {redis.addr}})
 	l := listenerTo("redis", "/svc/redis")
-	l.TLS = &config.ServerTLS{CertFile: fleetFiles.Cert, KeyFile: fleetFiles.Key, ClientCAFile: fleetFiles.CA}
+	l.TLS = &config.ServerTLS{Certificates: []config.Certificate{{CertFile: fleetFiles.Cert, KeyFile: fleetFiles.Key}}, ClientCAFile: fleetFiles.CA, ClientAuth: "required"}
 	cfg.Listeners = []config.Listener{l}
 	fleet := startAgent(t, cfg)
 

@@ -32,6 +32,11 @@ dtab {
 
 namer "io.l5d.consul" {}
 
+# Who came, where to, and how it ended: a line of JSON for each connection.
+access_log {
+  file = "stdout"
+}
+
 # TLS goes through as it is, so that the service itself shows the certificate for db.example.com.
 listener "passthrough" {
   address = env("NOMAD_ADDR_tls", "0.0.0.0:8443")

@@ -21,6 +21,8 @@ type binder struct {
 	good *dtab.Tree[found]  // the last good answer
 	read watch.Set          // what the last step read
 	wake time.Time          // when the next step is due even if nothing changes; zero: never
+
+	rewrites rewrites
 }
 
 // follow steps whenever something that the last step read has changed.
@@ -66,6 +68,9 @@ func (b *binder) step() {
 		if o.status == OK && hasLeaf(o.tree) {
 			b.good = &o.tree
 		}
+	}
+	if b.in.options.Rewrites && b.good != nil {
+		b.rewrites.credit(binding.Clusters, *b.good, b.cell.Value().Clusters)
 	}
 	b.report(binding)
 	b.cell.Set(binding)

@@ -11,7 +11,7 @@ func (e *evaluation) lookup(path dtab.Path, depth int, weight *float64) outcome 
 	case len(entries) == 0 || len(entries) == 1 && e.table.entry(entries[0]).Dst.Kind == dtab.Neg:
 		return e.askNamers(path, depth, weight)
 	}
-	o, _ := e.alt(len(entries), func(i int) outcome { return e.follow(e.table.entry(entries[i]), path, depth+1, weight) })
+	o, _ := e.alt(len(entries), func(i int) outcome { return e.follow(entries[i], path, depth+1, weight) })
 	return o
 }
 
@@ -31,15 +31,18 @@ func (e *evaluation) match(path dtab.Path) (entries []int, ok bool) {
 	return entries, e.spend(4*visited + len(entries))
 }
 
-// follow binds what an entry makes of a path that it matches.
-func (e *evaluation) follow(entry dtab.Dentry, path dtab.Path, depth int, weight *float64) outcome {
+// follow binds what the entry at an index makes of a path that it matches.
+func (e *evaluation) follow(index int, path dtab.Path, depth int, weight *float64) outcome {
+	entry, before := e.table.entry(index), e.by
+	e.by = &use{entry: index, dentry: entry, before: before}
+	defer func() { e.by = before }()
 	return bind(e, entry.Dst, depth, weight, func(leaf dtab.Path, weight *float64) outcome {
 		return e.lookup(e.below(leaf, entry, path), depth, weight)
 	})
 }
 
 // below is a leaf of entry's destination, with what entry's prefix leaves over of path.
-func (e *evaluation) below(leaf dtab.Path, entry dtab.Dentry, path dtab.Path) dtab.Path {
+func (e *evaluation) below(leaf dtab.Path, entry *dtab.Dentry, path dtab.Path) dtab.Path {
 	rest := path[len(entry.Prefix):]
 	if len(rest) == 0 || !e.spend(len(leaf)+len(rest)) {
 		return leaf
@@ -60,7 +63,9 @@ func (e *evaluation) askNamers(path dtab.Path, depth int, weight *float64) outco
 		if l.Bound == nil {
 			return e.lookup(l.Path, depth+1, weight)
 		}
-		return outcome{status: OK, tree: dtab.LeafOf(a.end(*l.Bound, residual, weight))}
+		end := a.end(*l.Bound, residual, weight)
+		end.by = e.by
+		return outcome{status: OK, tree: dtab.LeafOf(end)}
 	})
 }
 

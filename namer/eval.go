@@ -49,14 +49,16 @@ type evaluation struct {
 
 	left  int       // of the budget, see spend
 	deep  int       // nodes of trees around this one
+	by    *use      // the entry that has led here
 	abort error     // why the whole is given up
 	wake  time.Time // when to look again though nothing has changed; zero: no need
 }
 
-// found is a bound leaf and the lookup that it comes from.
+// found is a bound leaf, the lookup that it comes from, and the last entry on the way to it.
 type found struct {
 	Bound
 	from *lookup
+	by   *use
 }
 
 // outcome is the state of a (partial) answer.

@@ -39,6 +39,9 @@ type Options struct {
 	// used as soon as it is known. 0: for ever, as Linkerd does.
 	PendingLegTimeout time.Duration
 
+	// Rewrites fills in Cluster.By, and publishes a binding also when only the entries that have led to it have changed.
+	Rewrites bool
+
 	// Raw publishes Failed and Pending even after a good binding, for those who show the state of names. Whoever carries
 	// traffic wants the last good one.
 	Raw bool
@@ -146,9 +149,13 @@ func (in *Interpreter) bind(ctx context.Context, tree dtab.Tree[dtab.Path], gues
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(in.ctx, cancel)
+	same := Binding.Equal
+	if in.options.Rewrites {
+		same = func(a, b Binding) bool { return a.Equal(b) && sameRewrites(a.Clusters, b.Clusters) }
+	}
 	b := &binder{
 		in: in, ctx: ctx, tree: tree, guest: guest,
-		cell: watch.New(Binding{}, Binding.Equal),
+		cell: watch.New(Binding{}, same),
 		held: make(map[string]*lookup),
 	}
 	b.step() // at once: what can be known now is known when Bind returns

@@ -148,6 +148,7 @@ type Cluster struct {
 	Residual dtab.Path
 	Share    float64 // of all connections of the name, 0 to 1; the shares of a binding sum to 1
 	Addr     Addr
+	By       *Rewrite // the last entry that led here; nil: none, or it is not known
 }
 
 // Binding is what a name stands for at one moment, under one table and the answers of the namers.

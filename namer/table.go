@@ -57,11 +57,11 @@ func (l layers) match(path dtab.Path) (entries []int, cost int) {
 }
 
 // entry is the one at an index that match has returned.
-func (l layers) entry(i int) dtab.Dentry {
+func (l layers) entry(i int) *dtab.Dentry {
 	if n := len(l.stored.Dtab()); i >= n {
-		return l.local.Dtab()[i-n]
+		return &l.local.Dtab()[i-n]
 	}
-	return l.stored.Dtab()[i]
+	return &l.stored.Dtab()[i]
 }
 
 // all is the whole table.

@@ -22,6 +22,9 @@ type Config struct {
 	Clients   []Client // in the order of the files; the first whose prefix matches applies
 	Register  *Register
 	Drain     Drain
+	Relay     Relay
+	AccessLog *AccessLog // nil: none
+	Handover  string     // absolute path of a Unix socket to hand the listening sockets over; "": they are not
 
 	Interpreter *Interpreter // set: binds all names, and Dtab and Namers are empty
 }
@@ -69,51 +72,6 @@ type Interpreter struct {
 	MaxStreams   int           // 1000 unless set
 }
 
-// Listener accepts connections.
-type Listener struct {
-	Name           string
-	Network        string // "tcp"
-	Address        string // "host:port"
-	ReusePort      bool
-	Destination    dtab.Path      // fixed name, or nil with SNI
-	SNI            *SNI           // name from the TLS server name
-	TLS            *ServerTLS     // nil: plain TCP, or TLS passed through
-	MaxConnections int            // 0: no limit; at the limit new connections are refused
-	ConnectTimeout time.Duration  // from accept to an established outbound connection; 10s unless set
-	IdleTimeout    time.Duration  // 0: none
-	Register       *ListenerEntry // its own Consul service; nil: not registered
-}
-
-// SNI makes names from TLS server names: prefix + the lower-cased name.
-type SNI struct {
-	Prefix  dtab.Path
-	Default dtab.Path     // for connections without a server name; nil: refused
-	Timeout time.Duration // for the ClientHello to arrive; 3s unless set
-}
-
-// ServerTLS terminates TLS: with files, or with a Connect identity that also requires Connect clients.
-type ServerTLS struct {
-	CertFile, KeyFile string
-	ClientCAFile      string // set: client certificates signed by it are required
-	Connect           string // Consul service name whose leaf to use; clients must be Connect services that intentions allow
-}
-
-// Client says how to dial the clusters whose bound id, or whose logical name, starts with Prefix.
-type Client struct {
-	Prefix         dtab.Prefix
-	ConnectTimeout time.Duration // one dial with its TLS handshake; 1s unless set
-	Retries        int           // further endpoints tried after a failed dial; 2 unless set
-	TLS            *ClientTLS
-}
-
-// ClientTLS originates TLS: to a named server, or to a Connect service.
-type ClientTLS struct {
-	ServerName        string
-	CAFile            string // the system's roots unless set
-	CertFile, KeyFile string
-	Connect           string // Consul service name to act as; the endpoint must prove the service that was asked for
-}
-
 // Register puts the agent into Consul's catalog.
 type Register struct {
 	ID              string // unique; made from service, node and admin port unless set
@@ -130,6 +88,19 @@ type ListenerEntry struct {
 	Service string // Config.Name unless set
 	Port    int    // to advertise; the listener's own unless set
 	Native  bool   // the port speaks Connect: set from the listener's TLS
+}
+
+// Relay says how bytes are moved.
+type Relay struct {
+	Engine  string // "auto" unless set; "loop" or "goroutines"
+	Workers int    // of the event loop; 0: one for each CPU
+}
+
+// AccessLog writes a line of JSON for each connection.
+type AccessLog struct {
+	File     string        // "stdout", "stderr" or a path
+	Open     bool          // also when a connection has been opened
+	Interval time.Duration // also so often while it is open; 0: not
 }
 
 // Drain is the order of leaving.

@@ -1,10 +1,16 @@
 package config
 
 import (
+	"crypto/tls"
+	"fmt"
+	"io/fs"
 	"math"
-	"slices"
+	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
+	"argosy/agent/socket"
 	"argosy/dtab"
 	"argosy/internal/hclx"
 )
@@ -33,14 +39,24 @@ func (l *loader) listener(raw *rawListener) Listener {
 	d := l.d
 	out := Listener{
 		Name:           raw.Name,
-		Network:        "tcp",
-		Address:        d.Address(raw.Address),
+		Limits:         l.limits(raw.Limits),
 		ReusePort:      d.Bool(raw.ReusePort),
 		MaxConnections: d.Int(raw.MaxConnections, 0, math.MaxInt32),
 		ConnectTimeout: d.Duration(raw.ConnectTimeout, time.Millisecond, time.Hour),
-		IdleTimeout:    d.Duration(raw.IdleTimeout, 0, hclx.Forever),
-		TLS:            l.serverTLS(raw.TLS),
+		Timeouts: Timeouts{
+			Handshake: d.Duration(raw.HandshakeTimeout, 0, time.Hour),
+			FirstByte: d.Duration(raw.FirstByteTimeout, 0, hclx.Forever),
+			Idle:      d.Duration(raw.IdleTimeout, 0, hclx.Forever),
+			HalfClose: d.Duration(raw.HalfCloseTimeout, 0, hclx.Forever),
+			Lifetime:  d.Duration(raw.MaxLifetime, 0, hclx.Forever), LifetimeJitter: d.Float(raw.LifetimeJitter, 0, 1),
+		},
+		ProxyProtocol: l.proxyProtocol(raw.ProxyProtocol),
+		TLS:           l.serverTLS(raw.TLS),
 	}
+	l.place(raw, &out)
+	tuned := hclx.OrDefault(raw.Socket)
+	out.Socket = l.socket(tuned.NoDelay, tuned.KeepAlive, tuned.UserTimeout, tuned.Mark)
+	out.FastOpen = d.Int(tuned.FastOpen, 0, math.MaxInt32)
 	if raw.Address == nil {
 		d.Errorf(raw.Range, `add address = "127.0.0.1:7474"`, "%s has no address", label("listener", raw.Name))
 	}
@@ -72,6 +88,87 @@ func (l *loader) listener(raw *rawListener) Listener {
 	return out
 }
 
+// longestSocket is the longest path of a Unix socket: sun_path of unix(7), less its final zero.
+const longestSocket = 107
+
+// place takes the address, and what goes with its kind.
+func (l *loader) place(raw *rawListener, out *Listener) {
+	d := l.d
+	out.Network = "tcp"
+	path, local := d.AddressOrPath(raw.Address)
+	if !local {
+		out.Address = path
+		if raw.SocketOwner != nil {
+			d.Errorf(hclx.Place(raw.SocketOwner), "leave it out", "socket_owner is for Unix sockets only")
+		}
+		return
+	}
+	out.Network, out.Address = "unix", path
+	if len(path) > longestSocket || strings.ContainsRune(path, 0) {
+		d.Errorf(hclx.Place(raw.Address), fmt.Sprintf("a path of a Unix socket has at most %d bytes", longestSocket), "address %q is too long", path)
+	}
+	mode, err := strconv.ParseUint(d.String(raw.SocketMode), 8, 32)
+	if err != nil || mode > 0o777 {
+		d.Errorf(hclx.Place(raw.SocketMode), `write socket_mode = "0660"`, "socket_mode is no file mode")
+	}
+	out.Unix.Mode = fs.FileMode(mode)
+	out.Unix.Owner, out.Unix.Group, _ = strings.Cut(d.String(raw.SocketOwner), ":")
+	if out.ReusePort {
+		d.Errorf(hclx.Place(raw.ReusePort), "leave it out", "reuse_port makes no sense with a Unix socket")
+	}
+	if raw.Register != nil {
+		d.Errorf(raw.Range, "leave register out", "%s cannot be registered: Consul's catalog has addresses with ports", label("listener", raw.Name))
+	}
+}
+
+func (l *loader) limits(raw *rawLimits) Limits {
+	d := l.d
+	r := hclx.OrDefault(raw)
+	out := Limits{
+		PerSource: d.Int(r.ConnectionsPerSource, 0, math.MaxInt32), Rate: d.Float(r.Rate, 0, 1e9), Burst: d.Int(r.Burst, 1, math.MaxInt32),
+		AtLimit: d.OneOf(r.AtLimit, Refuse, Queue), QueueLength: d.Int(r.Queue, 1, 1_000_000),
+		QueueTimeout: d.Duration(r.QueueTimeout, time.Millisecond, time.Hour),
+	}
+	if r.Burst == nil && out.Rate > 0 {
+		out.Burst = max(int(out.Rate), 1)
+	}
+	if r.Burst != nil && out.Rate == 0 && !d.Failed(r.Burst) {
+		d.Errorf(hclx.Place(r.Burst), "add rate", "burst has no effect without rate")
+	}
+	return out
+}
+
+func (l *loader) proxyProtocol(raw *rawProxyProtocol) *ProxyProtocol {
+	if raw == nil {
+		return nil
+	}
+	out := &ProxyProtocol{Optional: l.d.Bool(raw.Optional)}
+	if raw.From == nil {
+		l.d.Errorf(raw.Range, `add from = ["10.0.0.0/8"]`, "proxy_protocol does not say whom to believe")
+	}
+	for _, t := range l.d.Texts(raw.From) {
+		prefix, err := netip.ParsePrefix(t.Value)
+		if addr, single := netip.ParseAddr(t.Value); err != nil && single == nil {
+			addr = addr.Unmap()
+			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			l.d.Errorf(t.Range, `write a network such as "10.0.0.0/8"`, "%q is no network and no address", t.Value)
+			continue
+		}
+		out.From = append(out.From, prefix.Masked())
+	}
+	return out
+}
+
+func (l *loader) socket(noDelay, keepAlive, userTimeout, mark hclx.Attr) socket.Options {
+	d := l.d
+	return socket.Options{
+		NoDelay: d.Bool(noDelay), KeepAlive: d.Duration(keepAlive, 0, 9*time.Hour), // 32767 s is the most that Linux takes
+		UserTimeout: d.Duration(userTimeout, 0, 24*time.Hour), Mark: d.Int(mark, 0, math.MaxInt32),
+	}
+}
+
 // name takes a path that connections go to; "/" is none.
 func (l *loader) name(a hclx.Attr) dtab.Path {
 	p := l.d.Path(a)
@@ -82,102 +179,77 @@ func (l *loader) name(a hclx.Attr) dtab.Path {
 }
 
 func (l *loader) sni(raw *rawSNI) *SNI {
-	return &SNI{
+	out := &SNI{
 		Prefix:  l.d.Path(raw.Prefix),
 		Default: l.name(raw.Default),
 		Timeout: l.d.Duration(raw.Timeout, time.Millisecond, time.Hour),
 	}
+	for _, item := range l.d.Items(raw.ALPN) {
+		path := l.name(item.Value)
+		out.ALPN = append(out.ALPN, ALPNRoute{Protocol: item.Key.Value, Name: path})
+	}
+	return out
 }
 
 func (l *loader) serverTLS(raw *rawServerTLS) *ServerTLS {
 	if raw == nil {
 		return nil
 	}
-	out := &ServerTLS{ClientCAFile: l.d.CAFile(raw.ClientCAFile)}
-	out.CertFile, out.KeyFile = l.d.KeyPair(raw.CertFile, raw.KeyFile)
+	d := l.d
+	out := &ServerTLS{ClientCAFile: d.CAFile(raw.ClientCAFile), MinVersion: l.tlsVersion(raw.MinVersion), ALPN: l.protocols(raw.ALPN)}
+	var first Certificate
+	first.CertFile, first.KeyFile = d.KeyPair(raw.CertFile, raw.KeyFile)
+	first.OCSPFile = d.Readable(raw.OCSPFile)
 	files := raw.CertFile != nil || raw.KeyFile != nil
+	if files {
+		out.Certificates = append(out.Certificates, first)
+	}
+	for i := range raw.Certificates {
+		c := &raw.Certificates[i]
+		var more Certificate
+		more.CertFile, more.KeyFile = d.KeyPair(c.CertFile, c.KeyFile)
+		more.OCSPFile = d.Readable(c.OCSPFile)
+		out.Certificates = append(out.Certificates, more)
+	}
+	files = files || len(raw.Certificates) > 0
+	if raw.ClientCAFile != nil {
+		out.ClientAuth = d.OneOf(raw.ClientAuth, "required", "optional")
+	}
 	switch {
 	case raw.Connect == nil && !files:
-		l.d.Errorf(raw.Range, `add cert_file and key_file, or connect = "service"`, "the tls block has no certificate")
+		d.Errorf(raw.Range, `add cert_file and key_file, or connect = "service"`, "the tls block has no certificate")
 	case raw.Connect == nil:
 	case files:
-		l.d.Errorf(raw.Range, "connect brings its certificate along; leave the files out", "the tls block has both files and connect")
+		d.Errorf(raw.Range, "connect brings its certificate along; leave the files out", "the tls block has both files and connect")
 	case raw.ClientCAFile != nil:
-		l.d.Errorf(raw.ClientCAFile.NameRange, "connect lets Consul's CA and intentions decide; leave client_ca_file out",
+		d.Errorf(raw.ClientCAFile.NameRange, "connect lets Consul's CA and intentions decide; leave client_ca_file out",
 			"client_ca_file does not go with connect")
+	case raw.ALPN != nil:
+		d.Errorf(raw.ALPN.NameRange, "Connect's peers offer none; leave alpn out", "alpn does not go with connect")
 	default:
-		out.Connect = l.d.Name(raw.Connect)
+		out.Connect = d.Name(raw.Connect)
+	}
+	if raw.OCSPFile != nil && raw.CertFile == nil {
+		d.Errorf(hclx.Place(raw.OCSPFile), "add cert_file and key_file", "ocsp_file has no certificate that it is about")
 	}
 	return out
 }
 
-func (l *loader) clients() {
-	seen := map[string]hclx.Range{}
-	for i := range l.raw.Clients {
-		raw := &l.raw.Clients[i]
-		prefix := l.d.Prefix("client", hclx.Text{Value: raw.Prefix, Range: raw.PrefixRange})
-		if first, again := seen[prefix.String()]; again && prefix != nil {
-			l.d.Errorf(raw.PrefixRange, "the first that fits applies, and it is at "+hclx.At(first), "a second client %q", raw.Prefix)
-		}
-		if prefix != nil {
-			seen[prefix.String()] = raw.PrefixRange
-		}
-		l.cfg.Clients = append(l.cfg.Clients, Client{
-			Prefix:         prefix,
-			ConnectTimeout: l.d.Duration(raw.ConnectTimeout, time.Millisecond, time.Hour),
-			Retries:        l.d.Int(raw.Retries, 0, 100),
-			TLS:            l.clientTLS(raw.TLS),
-		})
+func (l *loader) tlsVersion(a hclx.Attr) uint16 {
+	if l.d.OneOf(a, "1.2", "1.3") == "1.3" {
+		return tls.VersionTLS13
 	}
+	return tls.VersionTLS12
 }
 
-func (l *loader) clientTLS(raw *rawClientTLS) *ClientTLS {
-	if raw == nil {
-		return nil
-	}
-	out := &ClientTLS{ServerName: l.d.String(raw.ServerName), CAFile: l.d.CAFile(raw.CAFile)}
-	out.CertFile, out.KeyFile = l.d.KeyPair(raw.CertFile, raw.KeyFile)
-	switch {
-	case raw.Connect == nil && raw.ServerName == nil:
-		l.d.Errorf(raw.Range, `add server_name = "db.example", or connect = "service"`, "the tls block does not say whom to expect")
-	case raw.Connect == nil:
-		if out.ServerName == "" && !l.d.Failed(raw.ServerName) {
-			l.d.Errorf(hclx.Place(raw.ServerName), `write server_name = "db.example"`, "server_name is empty")
+func (l *loader) protocols(a hclx.Attr) []string {
+	var all []string
+	for _, t := range l.d.Texts(a) {
+		if t.Value == "" || len(t.Value) > 255 {
+			l.d.Errorf(t.Range, `write a protocol such as "postgresql" or "h2"`, "a protocol has from 1 to 255 bytes")
+			continue
 		}
-	case raw.ServerName != nil || raw.CAFile != nil || raw.CertFile != nil || raw.KeyFile != nil:
-		l.d.Errorf(raw.Range, "connect brings certificate, CA and the expected name along; leave the others out",
-			"the tls block has connect and other keys")
-	default:
-		out.Connect = l.d.Name(raw.Connect)
+		all = append(all, t.Value)
 	}
-	return out
-}
-
-func (l *loader) register() {
-	used := slices.ContainsFunc(l.cfg.Listeners, func(x Listener) bool { return x.Register != nil })
-	if !used && l.raw.Register == nil {
-		return
-	}
-	d, raw := l.d, hclx.OrDefault(l.raw.Register)
-	if !used {
-		d.Errorf(raw.Range, "add register {} to the listeners that are to be found in Consul", "register has no effect: no listener has a register block")
-	}
-	out := &Register{
-		ID:              d.String(raw.ID),
-		Tags:            d.Strings(raw.Tags),
-		Meta:            d.StringMap(raw.Meta),
-		Address:         d.String(raw.Address),
-		CheckInterval:   d.Duration(raw.CheckInterval, time.Second, time.Hour),
-		CheckTimeout:    d.Duration(raw.CheckTimeout, 100*time.Millisecond, time.Hour),
-		DeregisterAfter: d.Duration(raw.DeregisterAfter, time.Minute, hclx.Forever),
-	}
-	for _, reserved := range []string{"version", "admin", "routes"} {
-		if _, set := out.Meta[reserved]; set {
-			d.Errorf(hclx.Place(raw.Meta), "choose another key", "meta %q is set by the agent itself", reserved)
-		}
-	}
-	if hclx.HasPort(out.Address) {
-		d.Errorf(hclx.Place(raw.Address), "the port is the listener's, or its register block's", "address %q has a port", out.Address)
-	}
-	l.cfg.Register = out
+	return all
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"argosy/internal/hclx"
@@ -44,6 +45,8 @@ func (l *loader) load() {
 	l.clients()
 	l.register()
 	l.drain()
+	l.relay()
+	l.handover()
 	l.ports(admin)
 	l.connect()
 }
@@ -57,6 +60,32 @@ func (l *loader) drain() {
 	case l.cfg.Register != nil:
 		l.cfg.Drain.Propagation = 3 * time.Second
 	}
+}
+
+func (l *loader) relay() {
+	d, raw := l.d, hclx.OrDefault(l.raw.Relay)
+	l.cfg.Relay = Relay{Engine: d.OneOf(raw.Engine, "auto", "loop", "goroutines"), Workers: d.Int(raw.Workers, 0, 1024)}
+	if log := l.raw.AccessLog; log != nil {
+		l.cfg.AccessLog = &AccessLog{
+			File: d.String(log.File), Open: d.Bool(log.Open), Interval: d.Duration(log.Interval, 0, 24*time.Hour),
+		}
+	}
+}
+
+func (l *loader) handover() {
+	raw := l.raw.Handover
+	if raw == nil || raw.Socket == nil {
+		return
+	}
+	path := l.d.String(raw.Socket)
+	switch {
+	case l.d.Failed(raw.Socket):
+	case !filepath.IsAbs(path):
+		l.d.Errorf(hclx.Place(raw.Socket), `write socket = "/run/argosy/edge.handover"`, "socket %q is no absolute path", path)
+	case len(path) > longestSocket-8: // another name beside it is used on the way
+		l.d.Errorf(hclx.Place(raw.Socket), fmt.Sprintf("it may have %d bytes", longestSocket-8), "socket %q is too long", path)
+	}
+	l.cfg.Handover = path
 }
 
 // ports refuses what cannot be listened on side by side.

@@ -31,6 +31,12 @@ type rawConfig struct {
 	Clients []rawClient `hcl:"client,block"`
 	// What all listeners with a register block have in common in Consul's catalog.
 	Register *rawRegister `hcl:"register,block"`
+	// How bytes are moved.
+	Relay *rawRelay `hcl:"relay,block"`
+	// Write a line of JSON for each connection.
+	AccessLog *rawAccessLog `hcl:"access_log,block"`
+	// Hand the listening sockets to the process that follows this one.
+	Handover *rawHandover `hcl:"handover,block"`
 	// The order of leaving on SIGTERM.
 	Drain *rawDrain `hcl:"drain,block"`
 }
@@ -124,91 +130,6 @@ type rawInterpreter struct {
 	Range      hclx.Range `hcl:",def_range"`
 }
 
-// rawListener needs either `destination` or an `sni` block.
-type rawListener struct {
-	Name      string     `hcl:"name,label"`
-	NameRange hclx.Range `hcl:"name,label_range"`
-	// `host:port` to listen on; port 0 takes a free one, `:7474` stands for all addresses of the machine. Required.
-	Address hclx.Attr `hcl:"address,optional" type:"address" required:"true"`
-	// Several agents may listen on this port at once; the kernel spreads connections over them.
-	ReusePort hclx.Attr `hcl:"reuse_port,optional" type:"boolean" default:"false"`
-	// The name that all connections go to, such as `/svc/redis`.
-	Destination hclx.Attr `hcl:"destination,optional" type:"path"`
-	// At most so many connections are open at once; more are refused. 0 is no limit.
-	MaxConnections hclx.Attr `hcl:"max_connections,optional" type:"number" default:"0"`
-	// From accepting a connection until one to an endpoint stands, all attempts together.
-	ConnectTimeout hclx.Attr `hcl:"connect_timeout,optional" type:"duration" default:"10s"`
-	// Connections over which nothing moves for so long are closed. 0 is never.
-	IdleTimeout hclx.Attr `hcl:"idle_timeout,optional" type:"duration" default:"0s"`
-	// Take the name from the server name that TLS clients send.
-	SNI *rawSNI `hcl:"sni,block"`
-	// Terminate TLS. Without this block bytes are passed on as they come.
-	TLS *rawServerTLS `hcl:"tls,block"`
-	// Put the listener into Consul's catalog as a service of its own.
-	Register *rawListenerEntry `hcl:"register,block"`
-	Range    hclx.Range        `hcl:",def_range"`
-}
-
-// rawSNI makes a name of the prefix and the lower-cased server name: `db.example` becomes `/sni/db.example`.
-type rawSNI struct {
-	// What stands before the server name.
-	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/sni"`
-	// The name for clients that send none. Without it they are refused.
-	Default hclx.Attr `hcl:"default,optional" type:"path"`
-	// For the client's first message to arrive.
-	Timeout hclx.Attr `hcl:"timeout,optional" type:"duration" default:"3s"`
-}
-
-// rawServerTLS needs either a certificate with its key, or `connect`.
-type rawServerTLS struct {
-	// The certificate chain (PEM). Read again when it changes.
-	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
-	// Its private key (PEM).
-	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
-	// Require client certificates signed by these CA certificates (PEM).
-	ClientCAFile hclx.Attr `hcl:"client_ca_file,optional" type:"file"`
-	// Be this service in Consul Connect: its certificate is shown, and clients must be Connect services that
-	// intentions allow.
-	Connect hclx.Attr  `hcl:"connect,optional" type:"string"`
-	Range   hclx.Range `hcl:",def_range"`
-}
-
-// rawListenerEntry may be empty: `register {}`.
-type rawListenerEntry struct {
-	// The Consul service name. The fleet's name unless set.
-	Service hclx.Attr `hcl:"service,optional" type:"string"`
-	// The port to advertise. The listener's own unless set.
-	Port hclx.Attr `hcl:"port,optional" type:"number"`
-}
-
-// rawClient holds for new connections only.
-type rawClient struct {
-	Prefix      string     `hcl:"prefix,label"`
-	PrefixRange hclx.Range `hcl:"prefix,label_range"`
-	// For one attempt to connect, with its TLS handshake.
-	ConnectTimeout hclx.Attr `hcl:"connect_timeout,optional" type:"duration" default:"1s"`
-	// After a failed attempt, at most so many other endpoints are tried.
-	Retries hclx.Attr `hcl:"retries,optional" type:"number" default:"2"`
-	// Originate TLS. Without this block bytes are passed on as they come.
-	TLS   *rawClientTLS `hcl:"tls,block"`
-	Range hclx.Range    `hcl:",def_range"`
-}
-
-// rawClientTLS needs either `server_name`, or `connect`.
-type rawClientTLS struct {
-	// The name that the endpoint's certificate must have.
-	ServerName hclx.Attr `hcl:"server_name,optional" type:"string"`
-	// The CA certificates (PEM) to check it against. The system's unless set.
-	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
-	// The client certificate (PEM) to show; with `key_file`.
-	CertFile hclx.Attr `hcl:"cert_file,optional" type:"file"`
-	// The private key (PEM) of `cert_file`.
-	KeyFile hclx.Attr `hcl:"key_file,optional" type:"file"`
-	// Be this service in Consul Connect; the endpoint must prove to be the service that was asked for.
-	Connect hclx.Attr  `hcl:"connect,optional" type:"string"`
-	Range   hclx.Range `hcl:",def_range"`
-}
-
 // rawRegister may be left out when a listener's register block is all there is to say.
 type rawRegister struct {
 	// The id of the entries, unique in the whole of Consul; with several listeners their ports are added. Made from
@@ -237,4 +158,31 @@ type rawDrain struct {
 	Propagation hclx.Attr `hcl:"propagation,optional" type:"duration"`
 	// How long open connections may then go on.
 	Timeout hclx.Attr `hcl:"timeout,optional" type:"duration" default:"30s"`
+}
+
+// rawRelay is for those who compare.
+type rawRelay struct {
+	// `loop` is the event loop, on Linux; `goroutines` gives each connection two of them; `auto` takes the loop where there
+	// is one. A change needs a restart.
+	Engine hclx.Attr `hcl:"engine,optional" type:"string" default:"auto"`
+	// Threads of the event loop; 0 is one for each CPU. A change needs a restart.
+	Workers hclx.Attr `hcl:"workers,optional" type:"number" default:"0"`
+}
+
+// rawAccessLog tells of each connection who, by which entry of the table, to which endpoint, bytes, times and outcome.
+type rawAccessLog struct {
+	// `stdout`, `stderr`, or the file to append to. It is opened again on SIGHUP, so that it can be rotated.
+	File hclx.Attr `hcl:"file,optional" type:"string" default:"stdout"`
+	// Also when a connection has been opened.
+	Open hclx.Attr `hcl:"open,optional" type:"boolean" default:"false"`
+	// Also so often while a connection is open; 0 is not.
+	Interval hclx.Attr `hcl:"interval,optional" type:"duration" default:"0s"`
+}
+
+// rawHandover lets a new process, started with the same block, take over from a running one: it gets the listening sockets,
+// begins to serve, and only then the old one stops accepting and drains. No connection is refused meanwhile.
+type rawHandover struct {
+	// The path of a Unix socket in a folder that both can write to, such as `/run/argosy/edge.handover`. Required.
+	Socket hclx.Attr  `hcl:"socket" type:"string"`
+	Range  hclx.Range `hcl:",def_range"`
 }

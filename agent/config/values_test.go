@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/tls"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -8,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"argosy/agent/socket"
 	"argosy/dtab"
+	"argosy/internal/devca"
 	"argosy/internal/settings"
 	"argosy/namer/consul"
 	"argosy/namer/mounts"
@@ -29,6 +33,175 @@ func mustParse(s string) dtab.Dtab {
 		panic(err)
 	}
 	return d
+}
+
+// withDefaults sets what the listeners and clients of these tests leave to its default.
+func withDefaults(c *Config) {
+	tuned := socket.Options{NoDelay: true, KeepAlive: 15 * time.Second}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		l.Limits = Limits{AtLimit: Refuse, QueueLength: 100, QueueTimeout: time.Second}
+		l.Timeouts.Handshake, l.Timeouts.HalfClose, l.Timeouts.LifetimeJitter = 10*time.Second, 5*time.Minute, 0.1
+		l.Socket = tuned
+	}
+	for i := range c.Clients {
+		x := &c.Clients[i]
+		x.RetryBudget, x.AtLimit, x.Socket = 0.2, Refuse, tuned
+		x.Balance = Balance{Policy: P2C, HashOn: "source"}
+		x.Ejection = Ejection{Failures: 1, Resets: 5, Time: time.Second, MaxTime: 10 * time.Second, MaxShare: 1}
+		x.Removed = Removed{Action: ActionDrain, Rate: 10}
+	}
+	c.Relay.Engine = "auto"
+}
+
+// Everything that can be set for a listener, a client, the relay and the access log.
+func TestEveryKeyOfTheRelay(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca, err := devca.New(time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := ca.Write(dir, "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := files.Cert, files.Key
+	ocsp := write(t, dir, "ocsp.der", "x")
+	pin := "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+	file := write(t, dir, "agent.hcl", strings.NewReplacer("CERT", cert, "KEY", key, "OCSP", ocsp, "PIN", pin).Replace(`
+dtab { static = "" }
+relay {
+  engine  = "loop"
+  workers = 3
+}
+handover { socket = "/run/argosy/edge.handover" }
+access_log {
+  file     = "stderr"
+  open     = true
+  interval = "1m"
+}
+listener "db" {
+  address            = "/run/db.sock"
+  socket_mode        = "0600"
+  socket_owner       = "app:db"
+  max_connections    = 10
+  handshake_timeout  = "1s"
+  first_byte_timeout = "2s"
+  half_close_timeout = "3s"
+  idle_timeout       = "4s"
+  max_lifetime       = "1h"
+  lifetime_jitter    = 0.5
+  sni { alpn = { h2 = "/svc/web", "postgresql" = "/svc/db" } }
+  limits {
+    connections_per_source = 5
+    rate                   = 2.5
+    at_limit               = "queue"
+    queue                  = 7
+    queue_timeout          = "6s"
+  }
+  proxy_protocol {
+    from     = ["10.1.2.3/8", "::1"]
+    optional = true
+  }
+  socket {
+    no_delay     = false
+    keepalive    = "0s"
+    user_timeout = "1m"
+    mark         = 7
+    fast_open    = 16
+  }
+  tls {
+    cert_file      = "CERT"
+    key_file       = "KEY"
+    ocsp_file      = "OCSP"
+    client_ca_file = "CERT"
+    client_auth    = "optional"
+    min_version    = "1.3"
+    alpn           = ["h2"]
+    certificate {
+      cert_file = "CERT"
+      key_file  = "KEY"
+    }
+  }
+}
+client "/svc/db" {
+  retry_budget       = 0.5
+  max_connections    = 9
+  at_limit           = "queue"
+  proxy_protocol     = "v2"
+  idle_timeout       = "0s"
+  first_byte_timeout = "1s"
+  half_close_timeout = "2s"
+  max_lifetime       = "3s"
+  socket { fast_open = true }
+  balance {
+    policy     = "hash"
+    hash_on    = "sni"
+    slow_start = "30s"
+  }
+  ejection {
+    failures  = 3
+    resets    = 0
+    time      = "5s"
+    max_time  = "1m"
+    max_share = 0.5
+  }
+  removed {
+    action = "cut"
+    after  = "10s"
+    rate   = 2
+  }
+  rebalance {
+    rate  = 0.5
+    quiet = "5s"
+  }
+  tls {
+    spiffe_id   = "spiffe://example.org/db"
+    pins        = ["PIN"]
+    alpn        = ["postgresql"]
+    starttls    = "postgres"
+    min_version = "1.3"
+  }
+}
+`))
+	got, err := Load([]string{file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := dtab.MustParsePath
+	after := func(d time.Duration) *time.Duration { return &d }
+	want := *got
+	want.Relay = Relay{Engine: "loop", Workers: 3}
+	want.Handover = "/run/argosy/edge.handover"
+	want.AccessLog = &AccessLog{File: "stderr", Open: true, Interval: time.Minute}
+	want.Listeners = []Listener{{
+		Name: "db", Network: "unix", Address: "/run/db.sock", Unix: UnixSocket{Mode: 0o600, Owner: "app", Group: "db"}, MaxConnections: 10,
+		SNI: &SNI{Prefix: path("/sni"), Timeout: 3 * time.Second, ALPN: []ALPNRoute{{"h2", path("/svc/web")}, {"postgresql", path("/svc/db")}}},
+		TLS: &ServerTLS{Certificates: []Certificate{{cert, key, ocsp}, {cert, key, ""}}, ClientCAFile: cert, ClientAuth: "optional",
+			MinVersion: tls.VersionTLS13, ALPN: []string{"h2"}},
+		Limits:         Limits{PerSource: 5, Rate: 2.5, Burst: 2, AtLimit: Queue, QueueLength: 7, QueueTimeout: 6 * time.Second},
+		ConnectTimeout: 10 * time.Second,
+		Timeouts: Timeouts{Handshake: time.Second, FirstByte: 2 * time.Second, Idle: 4 * time.Second, HalfClose: 3 * time.Second,
+			Lifetime: time.Hour, LifetimeJitter: 0.5},
+		ProxyProtocol: &ProxyProtocol{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}, Optional: true},
+		Socket:        socket.Options{UserTimeout: time.Minute, Mark: 7}, FastOpen: 16,
+	}}
+	want.Clients = []Client{{
+		Prefix: dtab.MustParsePrefix("/svc/db"), ConnectTimeout: time.Second, Retries: 2, RetryBudget: 0.5, MaxConnections: 9, AtLimit: Queue,
+		ProxyProtocol: "v2",
+		Timeouts:      ClientTimeouts{FirstByte: after(time.Second), Idle: after(0), HalfClose: after(2 * time.Second), Lifetime: after(3 * time.Second)},
+		Socket:        socket.Options{NoDelay: true, KeepAlive: 15 * time.Second}, FastOpen: true,
+		TLS: &ClientTLS{SPIFFEID: "spiffe://example.org/db", Pins: []string{pin}, ALPN: []string{"postgresql"}, StartTLS: "postgres",
+			MinVersion: tls.VersionTLS13},
+		Balance:   Balance{Policy: Hash, HashOn: "sni", SlowStart: 30 * time.Second},
+		Ejection:  Ejection{Failures: 3, Time: 5 * time.Second, MaxTime: time.Minute, MaxShare: 0.5},
+		Removed:   Removed{Action: ActionCut, After: 10 * time.Second, Rate: 2},
+		Rebalance: &Rebalance{Rate: 0.5, Quiet: 5 * time.Second},
+	}}
+	if !reflect.DeepEqual(got, &want) {
+		t.Errorf("got  %+v\nwant %+v", got, &want)
+	}
 }
 
 func TestDefaults(t *testing.T) {
@@ -69,6 +242,7 @@ client "/svc/redis" {}
 		Clients: []Client{{Prefix: dtab.MustParsePrefix("/svc/redis"), ConnectTimeout: time.Second, Retries: 2}},
 		Drain:   Drain{Timeout: 30 * time.Second},
 	}
+	withDefaults(want)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -191,19 +365,20 @@ client "/svc" {
 		},
 		Listeners: []Listener{
 			{Name: "redis", Network: "tcp", Address: "0.0.0.0:23456", ReusePort: true, Destination: path("/svc/redis"), MaxConnections: 100,
-				ConnectTimeout: 2 * time.Second, IdleTimeout: time.Hour, TLS: &ServerTLS{Connect: "redis-proxy"},
+				ConnectTimeout: 2 * time.Second, Timeouts: Timeouts{Idle: time.Hour}, TLS: &ServerTLS{Connect: "redis-proxy", MinVersion: tls.VersionTLS12},
 				Register: &ListenerEntry{Service: "redis-proxy", Port: 7474, Native: true}},
 			{Name: "edge", Network: "tcp", Address: "127.0.0.1:7475", ConnectTimeout: 10 * time.Second,
 				SNI: &SNI{Prefix: path("/edge"), Default: path("/svc/web"), Timeout: time.Second}, Register: &ListenerEntry{Service: "edge"}},
 		},
 		Clients: []Client{
-			{Prefix: dtab.MustParsePrefix("/svc/*/web"), ConnectTimeout: 100 * time.Millisecond, TLS: &ClientTLS{ServerName: "web.example"}},
-			{Prefix: dtab.MustParsePrefix("/svc"), ConnectTimeout: time.Second, Retries: 2, TLS: &ClientTLS{Connect: "edge"}},
+			{Prefix: dtab.MustParsePrefix("/svc/*/web"), ConnectTimeout: 100 * time.Millisecond, TLS: &ClientTLS{ServerName: "web.example", MinVersion: tls.VersionTLS12}},
+			{Prefix: dtab.MustParsePrefix("/svc"), ConnectTimeout: time.Second, Retries: 2, TLS: &ClientTLS{Connect: "edge", MinVersion: tls.VersionTLS12}},
 		},
 		Register: &Register{ID: "edge-1", Tags: []string{"a", "b"}, Meta: map[string]string{"team": "core"}, Address: "10.0.0.7",
 			CheckInterval: time.Second, CheckTimeout: 500 * time.Millisecond, DeregisterAfter: time.Hour},
 		Drain: Drain{Timeout: time.Minute},
 	}
+	withDefaults(want)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -4,67 +4,133 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	"argosy/agent/identity"
 	"argosy/agent/outcome"
+	"argosy/agent/proxyproto"
+	"argosy/agent/relay"
 	"argosy/dtab"
 )
 
-// Router finds the name that a connection wants to go to. It is not changed after its first use.
+// Router finds out who a connection is from, and the name that it wants to go to. It is not changed after its first use.
 type Router struct {
 	// Destination is the name of all connections, unless SNI is set.
 	Destination dtab.Path
+	// Proxy takes the client's address from a PROXY header; nil: there is none.
+	Proxy *Proxy
 	// SNI makes the name from the TLS server name.
 	SNI *SNI
 	// TLS, where not nil, terminates TLS.
 	TLS *tls.Config
-}
-
-// SNI makes names from TLS server names.
-type SNI struct {
-	Prefix  dtab.Path
-	Default dtab.Path     // where there is no server name; nil: refused
-	Timeout time.Duration // for the ClientHello of a connection that passes through; 0: only what ctx allows
+	// Handshake is for PROXY header and TLS handshake together; 0: only what ctx allows.
+	Handshake time.Duration
 }
 
 // Inbound is a connection whose destination is known.
 type Inbound struct {
-	Conn       net.Conn // *net.TCPConn, or *tls.Conn after its handshake
-	Early      []byte   // read from Conn already
+	Conn   net.Conn           // *net.TCPConn, *net.UnixConn, or *tls.Conn after its handshake
+	Early  []byte             // read from Conn already
+	Client netip.AddrPort     // who has connected, or for whom a trusted proxy has; zero for Unix sockets
+	Proxy  *proxyproto.Header // of a trusted proxy; nil if there was none
+
 	Name       dtab.Path
 	ServerName string // what the client asked for, in lower case, where it did
 	FromWire   bool   // Name was made from ServerName: do not use it as a label, and do not keep it for long
+	// ALPN has the protocols that the client offers, where TLS passes through, and otherwise the one that was agreed on.
+	ALPN []string
+	// StartTLS is how the client has asked for TLS that passes through: "", or Postgres. The endpoint has to be asked
+	// in the same way before it gets Early.
+	StartTLS string
 }
 
-// Accept makes the TLS handshake or the peek and returns the connection with its name. It ends with ctx. An error
+// Accept reads the PROXY header, makes the TLS handshake or the peek, and returns the connection with its name. Between
+// them, when the client's address is known, it calls known, if not nil, whose error ends it. It ends with ctx. An error
 // carries its outcome; the connection is then left open for the caller to close.
-func (r *Router) Accept(ctx context.Context, c net.Conn) (*Inbound, error) {
+func (r *Router) Accept(ctx context.Context, c net.Conn, known func(*Inbound) error) (*Inbound, error) {
+	handshake := ctx
+	if r.Handshake > 0 && (r.Proxy != nil || r.TLS != nil) {
+		var cancel context.CancelFunc
+		handshake, cancel = context.WithTimeout(ctx, r.Handshake)
+		defer cancel()
+	}
+	in := &Inbound{Conn: c}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		in.Client = a.AddrPort()
+		in.Client = netip.AddrPortFrom(in.Client.Addr().Unmap(), in.Client.Port())
+	}
+	if r.Proxy.Trusts(in.Client.Addr()) {
+		if err := r.Proxy.read(handshake, in); err != nil {
+			return nil, err
+		}
+	}
+	if known != nil {
+		if err := known(in); err != nil {
+			return nil, err
+		}
+	}
+	var err error
 	switch {
 	case r.TLS != nil:
-		return r.terminate(ctx, c)
+		err = r.terminate(handshake, in)
 	case r.SNI != nil:
-		return r.passThrough(ctx, c)
+		err = r.SNI.passThrough(ctx, in)
+	default:
+		in.Name = r.Destination
 	}
-	return &Inbound{Conn: c, Name: r.Destination}, nil
+	if err != nil {
+		return nil, err
+	}
+	return in, nil
 }
 
-func (r *Router) terminate(ctx context.Context, c net.Conn) (*Inbound, error) {
-	t := tls.Server(c, r.TLS)
+func (r *Router) terminate(ctx context.Context, in *Inbound) error {
+	c := &prefixed{in.Conn, in.Early}
+	var asked speech
+	err := within(ctx, in.Conn, time.Time{}, func() (err error) {
+		var early []byte
+		asked, early, err = greet(c)
+		c.early = append(early, c.early...)
+		return err
+	})
+	switch {
+	case err != nil:
+		return handshakeError(ctx, err)
+	case asked == plaintextPG:
+		return refusePlain(in.Conn)
+	}
+	carrier := relay.Carry(c)
+	t := tls.Server(carrier, r.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
-		return nil, handshakeError(ctx, err)
+		return handshakeError(ctx, err)
 	}
-	in := &Inbound{Conn: t, Name: r.Destination}
+	if len(c.early) == 0 {
+		carrier.Conn = in.Conn // what the relay can take over
+	}
+	in.Conn, in.Early = t, nil
+	state := t.ConnectionState()
+	if state.NegotiatedProtocol != "" {
+		in.ALPN = []string{state.NegotiatedProtocol}
+	}
 	if r.SNI == nil {
-		return in, nil
+		in.Name = r.Destination
+		return nil
 	}
-	return in, r.name(in, t.ConnectionState().ServerName)
+	return r.SNI.name(in, state.ServerName)
+}
+
+// refusePlain tells a Postgres client that it needs TLS. That a request to cancel is refused as well keeps bytes that
+// look like one from getting past the handshake.
+func refusePlain(c net.Conn) error {
+	const why = "this listener takes TLS only"
+	c.SetWriteDeadline(time.Now().Add(time.Second))
+	c.Write(refusal(why))
+	return outcome.Errorf(outcome.TLS, "Postgres client without TLS: %s", why)
 }
 
 // handshakeError gives a failed handshake of a client its outcome.
@@ -81,73 +147,19 @@ func handshakeError(ctx context.Context, err error) error {
 	return outcome.Errorf(outcome.TLS, "TLS handshake of the client: %w", err)
 }
 
-func (r *Router) passThrough(ctx context.Context, c net.Conn) (*Inbound, error) {
-	deadline, _ := ctx.Deadline()
-	if r.SNI.Timeout > 0 {
-		if d := time.Now().Add(r.SNI.Timeout); deadline.IsZero() || d.Before(deadline) {
-			deadline = d
-		}
+// within calls read while reading from c ends at the deadline, and with ctx. Afterwards c has no deadline, unless ctx
+// has ended.
+func within(ctx context.Context, c net.Conn, deadline time.Time, read func() error) error {
+	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
+		deadline = d
 	}
 	c.SetReadDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
-	name, early, err := peek(c)
-	stop()
-	if ctx.Err() != nil {
-		return nil, outcome.Errorf(outcome.TLS, "waiting for the ClientHello: %w", context.Cause(ctx))
+	err := read()
+	if stop() {
+		c.SetReadDeadline(time.Time{})
+	} else if err == nil {
+		err = context.Cause(ctx)
 	}
-	c.SetReadDeadline(time.Time{})
-	in := &Inbound{Conn: c, Early: early}
-	if err == nil {
-		return in, r.name(in, name)
-	}
-	switch {
-	case len(early) == 0 && !errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, outcome.Errorf(outcome.Reset, "client left before its ClientHello: %w", err)
-	case r.SNI.Default != nil:
-		// Not TLS, or a protocol in which the server speaks first.
-		in.Name = r.SNI.Default
-		return in, nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, outcome.Errorf(outcome.TLS, "no ClientHello within %v", r.SNI.Timeout)
-	}
-	return nil, outcome.Errorf(outcome.TLS, "reading the ClientHello: %w", err)
-}
-
-// name fills in the destination for a server name.
-func (r *Router) name(in *Inbound, server string) error {
-	server = strings.ToLower(strings.TrimSuffix(server, "."))
-	switch {
-	case server != "" && !validServerName(server):
-		return outcome.Errorf(outcome.NoRoute, "server name %q: not a host name", clip(server))
-	case server != "":
-		in.ServerName, in.FromWire = server, true
-		in.Name = r.SNI.Prefix.Concat(dtab.Path{server})
-	case r.SNI.Default != nil:
-		in.Name = r.SNI.Default
-	default:
-		return outcome.Wrap(outcome.NoRoute, errors.New("the client sent no server name"))
-	}
-	return nil
-}
-
-// validServerName keeps what is not a host name (RFC 1123, and the underscore of service names) out of paths and logs.
-func validServerName(s string) bool {
-	if len(s) > 253 || s[0] == '.' || strings.Contains(s, "..") {
-		return false
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return fmt.Sprintf("%s... (%d bytes)", s[:64], len(s))
-	}
-	return s
+	return err
 }

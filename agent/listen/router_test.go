@@ -15,6 +15,7 @@ import (
 
 	"argosy/agent/identity"
 	"argosy/agent/outcome"
+	"argosy/agent/relay"
 	"argosy/agent/relay/relaytest"
 	"argosy/dtab"
 )
@@ -128,7 +129,7 @@ func TestPassThrough(t *testing.T) {
 			if len(c.send) < 100 || c.name == "endless" {
 				r.SNI.Timeout = 100 * time.Millisecond
 			}
-			in, err := r.Accept(context.Background(), near)
+			in, err := r.Accept(context.Background(), near, nil)
 			if c.outcome != "" {
 				if got := outcome.Of(err, "none"); got != c.outcome {
 					t.Fatalf("ended as %s: %v", got, err)
@@ -157,7 +158,7 @@ func TestPassThroughEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	r := &Router{SNI: &SNI{Prefix: path("/tls"), Default: path("/svc/web"), Timeout: time.Hour}}
-	if _, err := r.Accept(ctx, near); !errors.Is(err, context.Canceled) {
+	if _, err := r.Accept(ctx, near, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -205,7 +206,7 @@ func TestTerminate(t *testing.T) {
 				}
 				tls.Client(far, client).HandshakeContext(ctx)
 			})
-			in, err := c.router.Accept(ctx, near)
+			in, err := c.router.Accept(ctx, near, nil)
 			if c.outcome != "" {
 				if got := outcome.Of(err, "none"); got != c.outcome {
 					t.Fatalf("ended as %s: %v", got, err)
@@ -217,6 +218,9 @@ func TestTerminate(t *testing.T) {
 			}
 			if in.Name.String() != c.want {
 				t.Errorf("got %s", in.Name)
+			}
+			if carrier, ok := in.Conn.(*tls.Conn).NetConn().(*relay.Carrier); !ok || carrier.Conn != near {
+				t.Error("the relay cannot take the connection over")
 			}
 		})
 	}
@@ -232,7 +236,7 @@ func FuzzPeek(f *testing.F) {
 	f.Add([]byte{22, 3, 1, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &onlyReads{Reader: bytes.NewReader(b)}
-		name, read, err := peek(c)
+		name, _, read, err := peek(c)
 		if !bytes.HasPrefix(b, read) {
 			t.Fatalf("read %q of %q", read, b)
 		}

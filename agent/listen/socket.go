@@ -1,14 +1,16 @@
 // Package listen accepts connections and finds out where they want to go.
 //
 //	s, err := listen.Open(ctx, "127.0.0.1:7474", listen.Options{ReusePort: true, Logger: logger})
-//	go s.Serve(func(c *net.TCPConn) {
-//		in, err := router.Accept(ctx, c) // TLS, server name
+//	go s.Serve(func(c net.Conn) {
+//		if ok, why := limiter.Admit(source); !ok { ... }
+//		in, err := router.Accept(ctx, c, nil) // PROXY header, TLS, server name
 //		...
 //	})
 //	s.Stop() // takes what is queued, closes, waits for Serve
 //
-// A Socket never stops accepting because of an error. A Router terminates TLS, or looks at the ClientHello of a TLS
-// connection that passes through, without consuming it.
+// A Socket never stops accepting because of an error. A Limiter says which connections may come in. A Router takes the
+// client's address from a PROXY header, terminates TLS, or looks at the ClientHello of a TLS connection that passes
+// through, without consuming it.
 package listen
 
 import (
@@ -18,53 +20,129 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"argosy/agent/socket"
 )
 
-// Options of a socket.
+// Options of a listening socket.
 type Options struct {
+	// Network is "tcp" unless set, or "unix".
+	Network string
+	// Unix is who may connect to a Unix socket.
+	Unix UnixFile
 	// ReusePort lets several processes listen on the same address; the kernel spreads connections among them.
 	ReusePort bool
-	Logger    hclog.Logger
+	// Accepted are the settings of accepted connections.
+	Accepted socket.Options
+	// FastOpen is the length of the queue for TCP Fast Open (RFC 7413); 0: off. Linux only.
+	FastOpen int
+	Logger   hclog.Logger
 }
 
-const (
-	acceptPauseMin = 5 * time.Millisecond
-	acceptPauseMax = time.Second
-	// acceptCalm is how long nothing must have gone wrong for the trouble to be over. Where there are too few file
-	// descriptors, every connection that ends lets another one in.
-	acceptCalm = 3 * acceptPauseMax
-)
-
-// Socket is a listening TCP socket.
+// Socket is a listening TCP or Unix socket. Its methods may be called from any goroutine.
 type Socket struct {
-	listener *net.TCPListener
-	logger   hclog.Logger
+	addr    net.Addr
+	logger  hclog.Logger
+	serving sync.WaitGroup
+	stopped chan struct{} // closed by the first Stop
 
-	stopping atomic.Bool
-	stopped  chan struct{} // closed by the first Stop
-	once     sync.Once
-	serving  sync.WaitGroup
+	mu       sync.Mutex
+	fd       int // -1 once it is closed
+	stopping bool
+	left     bool     // to another process
+	listener acceptor // of Serve; nil before
+	accepted socket.Options
+	file     *socketFile // of a Unix socket
 }
 
-// Open binds address, "host:port", and starts to listen: connections queue from now on.
+// Open binds address and starts to listen: connections queue from now on. The address is "host:port", or the path of a
+// Unix socket. A socket file at that path is replaced if nobody listens there.
 func Open(ctx context.Context, address string, o Options) (*Socket, error) {
+	s, err := open(ctx, address, o)
+	if err == nil {
+		err = s.use(o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", address, bare(err))
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, address string, o Options) (*Socket, error) {
+	if o.Network == "unix" {
+		fd, file, err := bindUnix(address, o.Unix)
+		if err != nil {
+			return nil, err
+		}
+		return &Socket{fd: fd, addr: &net.UnixAddr{Net: "unix", Name: address}, file: file}, nil
+	}
 	lc := net.ListenConfig{}
+	lc.SetMultipathTCP(false) // its listening sockets do not take all options
 	if o.ReusePort {
 		lc.Control = reusePort
 	}
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w", address, bare(err))
+		return nil, err
 	}
-	logger := o.Logger
-	if logger == nil {
-		logger = hclog.NewNullLogger()
+	defer l.Close() // the duplicate goes on: one of which the runtime's poller does not know, see FD
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return nil, err
 	}
-	return &Socket{listener: l.(*net.TCPListener), logger: logger, stopped: make(chan struct{})}, nil
+	fd, err := duplicate(raw)
+	return &Socket{fd: fd, addr: l.Addr()}, err
+}
+
+// FromFile takes over a listening socket that another process has opened. It uses a duplicate: f stays the caller's to
+// close. With o.Network "unix" the socket's file is removed by Stop; who had it before calls Leave.
+func FromFile(f *os.File, o Options) (*Socket, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, err := duplicate(raw)
+	if err != nil {
+		return nil, fmt.Errorf("taking over a listening socket: %w", err)
+	}
+	s := &Socket{fd: fd, accepted: tuned(fd)}
+	if s.addr, err = listening(fd); err == nil && s.addr.Network() != o.network() {
+		err = fmt.Errorf("it is a %s socket, not %s", s.addr.Network(), o.network())
+	}
+	if err == nil && o.network() == "unix" {
+		s.file, err = findFile(s.addr.String())
+	}
+	if err == nil {
+		err = s.use(o)
+	} else {
+		s.close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("taking over a listening socket: %w", bare(err))
+	}
+	return s, nil
+}
+
+func (o *Options) network() string {
+	if o.Network == "unix" {
+		return "unix"
+	}
+	return "tcp"
+}
+
+// use completes a new socket, or closes it.
+func (s *Socket) use(o Options) error {
+	s.stopped = make(chan struct{})
+	if s.logger = o.Logger; s.logger == nil {
+		s.logger = hclog.NewNullLogger()
+	}
+	if err := s.Tune(o.Accepted, o.FastOpen); err != nil {
+		s.close()
+		return err
+	}
+	return nil
 }
 
 // bare is the reason inside an error of net that repeats the address.
@@ -76,59 +154,76 @@ func bare(err error) error {
 	return err
 }
 
-// Addr is the address that was bound, with the port that was chosen if it was 0.
-func (s *Socket) Addr() *net.TCPAddr { return s.listener.Addr().(*net.TCPAddr) }
+// Addr is the address that was bound, with the port that was chosen if it was 0: a *net.TCPAddr or a *net.UnixAddr.
+func (s *Socket) Addr() net.Addr { return s.addr }
 
-// Serve hands every connection to handle, which must not block, and returns after Stop. It is called at most once.
-func (s *Socket) Serve(handle func(*net.TCPConn)) {
-	s.serving.Add(1)
-	defer s.serving.Done()
-	pause, trouble := time.Duration(0), time.Time{} // trouble: the last time
-	for {
-		c, err := s.listener.AcceptTCP()
-		switch {
-		case err == nil:
-			if pause > 0 && time.Since(trouble) > acceptCalm {
-				s.logger.Info("accepting again", "address", s.Addr().String())
-				pause = 0
-			}
-			handle(c)
-		case s.stopping.Load():
-			s.drain(handle)
-			return
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			// The deadline is only ever set by Stop, after stopping.
-		default:
-			// Most likely there are no file descriptors left. The connections there are go on and free some.
-			if pause == 0 {
-				s.logger.Error("cannot accept connections, will keep trying", "address", s.Addr().String(), "error", bare(err))
-			}
-			pause, trouble = min(max(2*pause, acceptPauseMin), acceptPauseMax), time.Now()
-			select {
-			case <-time.After(pause):
-			case <-s.stopped:
-			}
+// Tune changes the settings of connections that are accepted from now on, and the length of the queue for TCP Fast Open.
+// They are set once, on the listening socket: accepted ones inherit them, also those that are accepted by way of FD.
+func (s *Socket) Tune(accepted socket.Options, fastOpen int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return net.ErrClosed
+	}
+	if s.addr.Network() == "tcp" {
+		if err := tune(s.fd, s.accepted, accepted, fastOpen); err != nil {
+			return err
 		}
 	}
+	s.accepted = accepted
+	return nil
 }
 
-// drain hands over what the kernel has accepted before, and closes. Closing alone would reset those connections.
-func (s *Socket) drain(handle func(*net.TCPConn)) {
-	queued := takeQueued(s.listener)
-	s.listener.Close()
-	for _, c := range queued {
-		handle(c)
+// Permit changes who may connect to a Unix socket. For others it does nothing.
+func (s *Socket) Permit(u UnixFile) error {
+	uid, gid, err := u.ids()
+	if err != nil {
+		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		return nil
+	}
+	return s.file.permit(u.Mode, uid, gid)
 }
 
-// Stop ends the accepting: connections that the kernel has queued are still handed over, then the socket is closed and
-// Serve returns. Stop waits for that.
-func (s *Socket) Stop() {
-	s.once.Do(func() {
-		s.stopping.Store(true)
-		close(s.stopped)
-		s.listener.SetDeadline(time.Unix(1, 0)) // wakes Serve
-	})
-	s.serving.Wait()
-	s.listener.Close() // where Serve was never called
+// FD is the listening descriptor, for whoever accepts in place of Serve. It does not block, and it stays the socket's.
+// The runtime's poller does not know of it, so it costs nothing there unless Serve runs.
+func (s *Socket) FD() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return -1, net.ErrClosed
+	}
+	return s.fd, nil
+}
+
+// Dup returns a duplicate for another process to take over, which is the caller's to close. Whichever of the two is
+// asked first gets a connection.
+func (s *Socket) Dup() (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return nil, net.ErrClosed
+	}
+	fd, err := dup(s.fd)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), s.addr.String()), nil
+}
+
+// close ends the listening. The file goes first: while it is there, connecting must not find a closed socket.
+func (s *Socket) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fd < 0 {
+		return
+	}
+	if s.file != nil {
+		s.file.remove()
+	}
+	closeFD(s.fd)
+	s.fd = -1
 }

@@ -1,11 +1,13 @@
 package listen
 
 import (
-	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"argosy/agent/socket"
 )
 
 func reusePort(_, _ string, c syscall.RawConn) error {
@@ -18,40 +20,61 @@ func reusePort(_, _ string, c syscall.RawConn) error {
 	return os.NewSyscallError("setsockopt SO_REUSEPORT", failed)
 }
 
-// takeQueued accepts all that is in the kernel's queue, without waiting. The socket is to be closed right afterwards:
-// what arrives in between, a few microseconds, is lost.
-func takeQueued(l *net.TCPListener) []*net.TCPConn {
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	var fds []int
-	raw.Control(func(fd uintptr) {
-		for {
-			c, _, err := unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-			switch err {
-			case nil:
-				fds = append(fds, c)
-			case unix.EINTR, unix.ECONNABORTED:
-			default:
-				return
+// tune gives a listening socket the options that accepted ones inherit (tcp(7): TCP_NODELAY, the keepalive times and
+// TCP_USER_TIMEOUT; socket(7): SO_KEEPALIVE, SO_MARK). Those of before are taken back where the new ones do not set them.
+func tune(fd int, before, o socket.Options, fastOpen int) error {
+	for _, s := range []struct {
+		off         bool
+		level, name int
+	}{
+		{before.NoDelay && !o.NoDelay, unix.IPPROTO_TCP, unix.TCP_NODELAY},
+		{before.KeepAlive > 0 && o.KeepAlive <= 0, unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+		{before.UserTimeout > 0 && o.UserTimeout <= 0, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
+		{before.Mark != 0 && o.Mark == 0, unix.SOL_SOCKET, unix.SO_MARK}, // takes a privilege
+	} {
+		if s.off {
+			if err := unix.SetsockoptInt(fd, s.level, s.name, 0); err != nil {
+				return os.NewSyscallError("setsockopt", err)
 			}
 		}
-	})
-	var conns []*net.TCPConn
-	for _, fd := range fds {
-		f := os.NewFile(uintptr(fd), "accepted")
-		c, err := net.FileConn(f) // a duplicate
-		f.Close()
+	}
+	if err := o.Set(fd); err != nil {
+		return err
+	}
+	if n, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN); fastOpen == 0 && (err != nil || n == 0) {
+		return nil
+	}
+	return os.NewSyscallError("setsockopt TCP_FASTOPEN", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, fastOpen))
+}
+
+// tuned reads the options of a listening socket that another process has tuned.
+func tuned(fd int) socket.Options {
+	get := func(level, name int) int {
+		n, err := unix.GetsockoptInt(fd, level, name)
 		if err != nil {
-			continue
+			return 0 // the system does not have it
 		}
-		// A client that has reset its connection meanwhile has no address, which nobody expects, and needs no answer.
-		if t, ok := c.(*net.TCPConn); ok && t.RemoteAddr() != nil {
-			conns = append(conns, t)
-		} else {
-			c.Close()
+		return n
+	}
+	return socket.Options{
+		NoDelay:     get(unix.IPPROTO_TCP, unix.TCP_NODELAY) != 0,
+		KeepAlive:   time.Duration(get(unix.SOL_SOCKET, unix.SO_KEEPALIVE)) * socket.DefaultKeepAlive,
+		UserTimeout: time.Duration(get(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)) * time.Millisecond,
+		Mark:        get(unix.SOL_SOCKET, unix.SO_MARK),
+	}
+}
+
+// takeQueued accepts all that is in the kernel's queue, without waiting.
+func takeQueued(fd int) []int {
+	var fds []int
+	for {
+		c, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		switch err {
+		case nil:
+			fds = append(fds, c)
+		case unix.EINTR, unix.ECONNABORTED:
+		default:
+			return fds
 		}
 	}
-	return conns
 }

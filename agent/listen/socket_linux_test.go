@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func open(t *testing.T, address string, o Options) *Socket {
+func openSocket(t *testing.T, address string, o Options) *Socket {
 	t.Helper()
 	s, err := Open(context.Background(), address, o)
 	if err != nil {
@@ -26,7 +26,7 @@ func open(t *testing.T, address string, o Options) *Socket {
 }
 
 // answer says hello to every connection.
-func answer(c *net.TCPConn) {
+func answer(c net.Conn) {
 	io.WriteString(c, "hello")
 	c.Close()
 }
@@ -50,7 +50,7 @@ func expectHello(t *testing.T, c net.Conn) {
 }
 
 func TestSocketServes(t *testing.T) {
-	s := open(t, "127.0.0.1:0", Options{})
+	s := openSocket(t, "127.0.0.1:0", Options{})
 	go s.Serve(answer)
 	for range 20 {
 		hello(t, s.Addr().String())
@@ -64,7 +64,7 @@ func TestSocketServes(t *testing.T) {
 }
 
 func TestAddressInUse(t *testing.T) {
-	s := open(t, "127.0.0.1:0", Options{})
+	s := openSocket(t, "127.0.0.1:0", Options{})
 	_, err := Open(context.Background(), s.Addr().String(), Options{})
 	if err == nil || !strings.HasPrefix(err.Error(), "listening on "+s.Addr().String()+": ") {
 		t.Errorf("got %v", err)
@@ -73,7 +73,7 @@ func TestAddressInUse(t *testing.T) {
 
 // TestStopTakesTheQueue: connections that the kernel has accepted and nobody has taken are served, not reset.
 func TestStopTakesTheQueue(t *testing.T) {
-	s := open(t, "127.0.0.1:0", Options{})
+	s := openSocket(t, "127.0.0.1:0", Options{})
 	var conns []net.Conn
 	for range 30 {
 		c, err := net.Dial("tcp", s.Addr().String())
@@ -84,7 +84,7 @@ func TestStopTakesTheQueue(t *testing.T) {
 	}
 	entered, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	go s.Serve(func(c *net.TCPConn) {
+	go s.Serve(func(c net.Conn) {
 		once.Do(func() { close(entered); <-release }) // the rest stays queued until Stop is under way
 		answer(c)
 	})
@@ -98,12 +98,12 @@ func TestStopTakesTheQueue(t *testing.T) {
 
 // TestReusePortHandover: while one of two processes' sockets goes away under load, no connection is lost.
 func TestReusePortHandover(t *testing.T) {
-	first := open(t, "127.0.0.1:0", Options{ReusePort: true})
+	first := openSocket(t, "127.0.0.1:0", Options{ReusePort: true})
 	address := first.Addr().String()
-	second := open(t, address, Options{ReusePort: true})
+	second := openSocket(t, address, Options{ReusePort: true})
 	var a, b atomic.Int64
-	go first.Serve(func(c *net.TCPConn) { a.Add(1); answer(c) })
-	go second.Serve(func(c *net.TCPConn) { b.Add(1); answer(c) })
+	go first.Serve(func(c net.Conn) { a.Add(1); answer(c) })
+	go second.Serve(func(c net.Conn) { b.Add(1); answer(c) })
 	for a.Load() == 0 || b.Load() == 0 {
 		hello(t, address)
 	}
@@ -116,7 +116,7 @@ func TestReusePortHandover(t *testing.T) {
 // TestNoFileDescriptors: a socket that cannot accept keeps trying, says so once, and goes on when it can.
 func TestNoFileDescriptors(t *testing.T) {
 	var log syncBuffer
-	s := open(t, "127.0.0.1:0", Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	s := openSocket(t, "127.0.0.1:0", Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
 	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // while there are descriptors
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestNoFileDescriptors(t *testing.T) {
 	}
 	restore := sync.OnceFunc(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) })
 	defer restore()
-	addr := &unix.SockaddrInet4{Port: s.Addr().Port, Addr: [4]byte{127, 0, 0, 1}}
+	addr := &unix.SockaddrInet4{Port: s.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
 	if err := unix.Connect(client, addr); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,15 @@ func TestNoFileDescriptors(t *testing.T) {
 // said once.
 func TestFewFileDescriptors(t *testing.T) {
 	var log syncBuffer
-	s := open(t, "127.0.0.1:0", Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	s := openSocket(t, "127.0.0.1:0", Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	var answering sync.WaitGroup
+	go s.Serve(func(c net.Conn) {
+		answering.Go(func() {
+			time.Sleep(2 * time.Millisecond)
+			answer(c)
+		})
+	})
+	hello(t, s.Addr().String()) // Serve has the descriptors that it needs itself
 	var clients []int
 	for range 10 {
 		c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // while there are descriptors
@@ -185,19 +193,12 @@ func TestFewFileDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
-	addr := &unix.SockaddrInet4{Port: s.Addr().Port, Addr: [4]byte{127, 0, 0, 1}}
+	addr := &unix.SockaddrInet4{Port: s.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
 	for _, c := range clients {
 		if err := unix.Connect(c, addr); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var answering sync.WaitGroup
-	go s.Serve(func(c *net.TCPConn) {
-		answering.Go(func() {
-			time.Sleep(2 * time.Millisecond)
-			answer(c)
-		})
-	})
 	for _, c := range clients[:6] {
 		b := make([]byte, 5)
 		if n, err := unix.Read(c, b); err != nil || string(b[:n]) != "hello" {
@@ -228,53 +229,10 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-func TestGate(t *testing.T) {
-	var g Gate
-	for range 10 {
-		if !g.Enter() {
-			t.Fatal("a gate without a limit refuses")
-		}
-	}
-	g.SetLimit(11)
-	if !g.Enter() || g.Enter() || g.Open() != 11 {
-		t.Errorf("the limit is not 11: %d", g.Open())
-	}
-	g.SetLimit(5)
-	for range 6 {
-		g.Leave()
-	}
-	if g.Enter() {
-		t.Error("entered above a lowered limit")
-	}
-	g.Leave()
-	if !g.Enter() {
-		t.Error("cannot enter below the limit")
-	}
-	var all sync.WaitGroup
-	var inside, most atomic.Int64
-	for range 8 {
-		all.Go(func() {
-			for range 1000 {
-				if g.Enter() {
-					if n := inside.Add(1); n > most.Load() {
-						most.Store(n)
-					}
-					inside.Add(-1)
-					g.Leave()
-				}
-			}
-		})
-	}
-	all.Wait()
-	if g.Open() != 5 || most.Load() > 1 {
-		t.Errorf("%d inside at once, %d at the end", most.Load(), g.Open())
-	}
-}
-
 // TestStopMeetsResetInQueue: a client that has reset its connection while it was queued has no address any more. Whoever
 // gets such a connection would have to expect a nil RemoteAddr.
 func TestStopMeetsResetInQueue(t *testing.T) {
-	s := open(t, "127.0.0.1:0", Options{})
+	s := openSocket(t, "127.0.0.1:0", Options{})
 	for _, reset := range []bool{true, false} {
 		c, err := net.Dial("tcp", s.Addr().String())
 		if err != nil {
@@ -286,7 +244,7 @@ func TestStopMeetsResetInQueue(t *testing.T) {
 			c.Close()
 		}
 	}
-	queued := takeQueued(s.listener)
+	queued := s.queued()
 	for _, c := range queued {
 		if c.RemoteAddr() == nil {
 			t.Error("a connection without a remote address")

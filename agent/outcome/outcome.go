@@ -24,18 +24,19 @@ const (
 	HalfClose      Outcome = "half_close"      // one side had ended, and the other was silent for too long
 	Lifetime       Outcome = "lifetime"        // open for the longest time allowed
 	Drained        Outcome = "drained"         // cut because the agent was leaving or the route was taken away
-	Limit          Outcome = "limit"           // refused because the listener was full
+	Closed         Outcome = "closed"          // ended by an operator
+	Limit          Outcome = "limit"           // refused at a limit of the listener
 )
 
 // All returns every outcome, in a fixed order.
 func All() []Outcome {
-	return []Outcome{OK, NoRoute, Empty, PendingTimeout, Dial, TLS, Denied, Reset, Idle, HalfClose, Lifetime, Drained, Limit}
+	return []Outcome{OK, NoRoute, Empty, PendingTimeout, Dial, TLS, Denied, Reset, Idle, HalfClose, Lifetime, Drained, Closed, Limit}
 }
 
 // Failed reports whether the outcome is one that an operator should hear of.
 func (o Outcome) Failed() bool {
 	switch o {
-	case OK, Idle, HalfClose, Lifetime, Reset, Drained:
+	case OK, Idle, HalfClose, Lifetime, Reset, Drained, Closed:
 		return false
 	}
 	return true

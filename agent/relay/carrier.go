@@ -1,85 +1,94 @@
 package relay
 
 import (
-	"crypto/tls"
+	"io"
 	"net"
-	"syscall"
+	"sync/atomic"
 	"time"
 )
 
-// Carrier is the connection below a tls.Conn that is to be joined by a Loop. Until then it is the connection that it was
-// made from.
+// Carrier is what TLS sits on, so that the event loop can take the connection below it over: make a tls.Conn with Carry(c)
+// in place of c. Until the pair is joined it is c.
 type Carrier struct {
 	net.Conn
+	driver driver // nil: not on the loop
 
-	// From here on it belongs to a loop's worker.
-	driven bool
-	conn   *tls.Conn // above
-	pair   *pair
-	end    *end
+	ended atomic.Bool // a read has found the end of the connection below
 }
 
-// Carry makes a carrier over c, for tls.Client or tls.Server to sit on.
+// driver reads and writes in place of the connection.
+type driver interface {
+	read(b []byte) (int, error)
+	write(b []byte) (int, error)
+}
+
+// Carry makes a carrier of a *net.TCPConn or *net.UnixConn. Other connections stay what they are for the relay.
 func Carry(c net.Conn) *Carrier { return &Carrier{Conn: c} }
 
-// NetConn is the connection below, or nothing but its addresses after a loop has taken it.
+// NetConn returns the connection below.
 func (c *Carrier) NetConn() net.Conn { return c.Conn }
 
-// Read reads. In a loop it does not wait: what it returns then leaves the tls.Conn above usable.
-func (c *Carrier) Read(b []byte) (int, error) {
-	if c.driven {
-		return c.receive(b)
+func (c *Carrier) Read(b []byte) (n int, err error) {
+	if c.driver != nil {
+		n, err = c.driver.read(b)
+	} else {
+		n, err = c.Conn.Read(b)
 	}
-	return c.Conn.Read(b)
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
 }
 
-// Write writes. In a loop it queues: the worker sends when the tls.Conn above has returned.
 func (c *Carrier) Write(b []byte) (int, error) {
-	if c.driven {
-		return c.queue(b)
+	if c.driver != nil {
+		return c.driver.write(b)
 	}
 	return c.Conn.Write(b)
 }
 
-// CloseWrite ends the output.
-func (c *Carrier) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+// SetDeadline and the others do nothing on the loop, which has its own times.
+func (c *Carrier) SetDeadline(t time.Time) error {
+	if c.driver != nil {
+		return nil
 	}
-	return net.ErrClosed
+	return c.Conn.SetDeadline(t)
 }
 
-// SetLinger is that of net.TCPConn, where there is one below.
-func (c *Carrier) SetLinger(sec int) error {
-	if t, ok := c.Conn.(*net.TCPConn); ok {
-		return t.SetLinger(sec)
+// SetReadDeadline is that of net.Conn.
+func (c *Carrier) SetReadDeadline(t time.Time) error {
+	if c.driver != nil {
+		return nil
 	}
-	return nil
+	return c.Conn.SetReadDeadline(t)
 }
 
-// SyscallConn gives access to the descriptor.
-func (c *Carrier) SyscallConn() (syscall.RawConn, error) {
-	if s, ok := c.Conn.(syscall.Conn); ok {
-		return s.SyscallConn()
+// SetWriteDeadline is that of net.Conn.
+func (c *Carrier) SetWriteDeadline(t time.Time) error {
+	if c.driver != nil {
+		return nil
 	}
-	return nil, net.ErrClosed
+	return c.Conn.SetWriteDeadline(t)
 }
 
-// errWouldBlock is what crypto/tls takes for a failure that passes.
-type errWouldBlock struct{}
+// LocalAddr is that of the connection below, as long as it is there.
+func (c *Carrier) LocalAddr() net.Addr {
+	if c.Conn == nil {
+		return noAddr{}
+	}
+	return c.Conn.LocalAddr()
+}
 
-func (errWouldBlock) Error() string   { return "nothing to read now" }
-func (errWouldBlock) Timeout() bool   { return false }
-func (errWouldBlock) Temporary() bool { return true }
+// RemoteAddr is likewise. A client of crypto/tls without a server name asks for it with every ticket that it gets.
+func (c *Carrier) RemoteAddr() net.Addr {
+	if c.Conn == nil {
+		return noAddr{}
+	}
+	return c.Conn.RemoteAddr()
+}
 
-// addresses is what is left of a connection whose descriptor a loop has taken.
-type addresses struct{ local, remote net.Addr }
+// noAddr stands for the addresses of a connection that the event loop has taken over.
+type noAddr struct{}
 
-func (a addresses) LocalAddr() net.Addr            { return a.local }
-func (a addresses) RemoteAddr() net.Addr           { return a.remote }
-func (addresses) Read([]byte) (int, error)         { return 0, net.ErrClosed }
-func (addresses) Write([]byte) (int, error)        { return 0, net.ErrClosed }
-func (addresses) Close() error                     { return nil }
-func (addresses) SetDeadline(time.Time) error      { return nil }
-func (addresses) SetReadDeadline(time.Time) error  { return nil }
-func (addresses) SetWriteDeadline(time.Time) error { return nil }
+func (noAddr) Network() string { return "" }
+func (noAddr) String() string  { return "unknown" } // with an empty one crypto/tls keeps no ticket

@@ -31,9 +31,8 @@ func (g *Goroutines) Wait() { g.running.Wait() }
 func (g *Goroutines) Join(p Pair, done func(Result)) Link {
 	j := &joined{relay: g, pair: p, done: done, began: time.Now()}
 	j.left.Store(2)
-	if p.Idle > 0 {
-		j.idle = newIdleTimer(j)
-	}
+	j.heard.Store(len(p.Early) > 0)
+	j.limits = newLimitTimer(j)
 	g.running.Add(2)
 	go j.clientToServer()
 	go j.serverToClient()
@@ -50,9 +49,13 @@ type joined struct {
 	over atomic.Bool  // the deadlines of both connections are in the past and stay there
 
 	began  time.Time
-	active atomic.Int64 // nanoseconds from began to the last move, 
+	active atomic.Int64 // nanoseconds from began to the last move,
 	busy   atomic.Int32 // directions that hold bytes the other side has not taken
-	idle   *idleTimer
+	limits *limitTimer  // nil: none
+
+	heard    atomic.Bool  // the client has sent something
+	answered atomic.Int64 // nanoseconds from began to the server's first byte; 0: none yet
+	half     atomic.Int64 // nanoseconds from began to the first end of input; 0: none yet
 
 	ending [3]atomic.Bool // by side: its output has been, or is about to be, ended by us
 
@@ -81,15 +84,31 @@ func (j *joined) moved(from Side, n int64) {
 		return
 	}
 	j.pair.Meter.add(from, n)
-	j.active.Store(int64(time.Since(j.began)))
+	j.active.Store(int64(j.elapsed()))
+}
+
+// elapsed is the time since Join.
+func (j *joined) elapsed() time.Duration { return time.Since(j.began) }
+
+// came notes that something has arrived from side.
+func (j *joined) came(from Side) {
+	switch {
+	case from == Client && !j.heard.Load():
+		j.heard.Store(true)
+	case from == Server && j.answered.Load() == 0:
+		j.answered.Store(max(1, int64(j.elapsed())))
+	}
 }
 
 // closed notes an orderly end of input on side.
 func (j *joined) closed(side Side) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.result.First == Neither && !j.ended {
 		j.result.First = side
+	}
+	j.mu.Unlock()
+	if j.half.CompareAndSwap(0, max(1, int64(j.elapsed()))) && j.limits != nil {
+		j.limits.look()
 	}
 }
 
@@ -108,7 +127,7 @@ func (j *joined) breaks(side Side, o outcome.Outcome, err error) {
 }
 
 // Quiet is that of Link.
-func (j *joined) Quiet() time.Duration { return time.Since(j.began) - time.Duration(j.active.Load()) }
+func (j *joined) Quiet() time.Duration { return j.elapsed() - time.Duration(j.active.Load()) }
 
 // Cut decides the result unless something else has, and ends both directions.
 func (j *joined) Cut(o outcome.Outcome) {
@@ -154,14 +173,15 @@ func (j *joined) finish() {
 	if j.left.Add(-1) > 0 {
 		return
 	}
-	if j.idle != nil {
-		j.idle.stop()
+	if j.limits != nil {
+		j.limits.stop()
 	}
 	j.mu.Lock()
 	if !j.ended {
 		j.ended = true
 		j.result.Outcome = outcome.OK
 	}
+	j.result.Answered = time.Duration(j.answered.Load())
 	result, broken := j.result, j.broken
 	j.mu.Unlock()
 	if broken {
@@ -174,29 +194,38 @@ func (j *joined) finish() {
 	j.done(result)
 }
 
+// bare is the connection below TLS.
+func bare(c net.Conn) net.Conn {
+	for {
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = t.NetConn()
+	}
+}
+
 // Abort closes a connection so that its peer sees a reset, also below TLS. What had not been sent is dropped.
 func Abort(c net.Conn) error {
-	bare := c
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		bare = t.NetConn()
-	}
-	if l, ok := bare.(interface{ SetLinger(sec int) error }); ok {
+	b := bare(c)
+	if l, ok := b.(interface{ SetLinger(sec int) error }); ok {
 		l.SetLinger(0)
 	}
-	return bare.Close()
+	return b.Close()
 }
 
 // closeWrite ends the output of c: by close_notify under TLS, and by FIN.
 func closeWrite(c net.Conn) error {
-	half, ok := c.(interface{ CloseWrite() error })
-	if !ok {
+	below, layered := c.(interface{ NetConn() net.Conn })
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return err
+		}
+	} else if !layered {
 		return errors.ErrUnsupported
 	}
-	if err := half.CloseWrite(); err != nil {
-		return err
-	}
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		return closeWrite(t.NetConn())
+	if layered {
+		return closeWrite(below.NetConn())
 	}
 	return nil
 }

@@ -4,8 +4,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,150 +16,149 @@ import (
 	"argosy/agent/outcome"
 )
 
-// Loop moves bytes with one thread per worker, each of which waits for all of its connections at once (epoll(7)). A
-// connection on which nothing moves has neither a goroutine nor a buffer. Its methods may be called from any goroutine.
+// Loop moves bytes with a few threads, each of which waits for all its connections at once (epoll(7)). A connection that is
+// idle has no goroutine, no stack and no buffer. It is a Relay; connections that it cannot take over go to goroutines.
 //
-// A worker that has something to do waits without telling the scheduler, so that it keeps its P. That is much cheaper, and
-// leaves the other goroutines of the program what GOMAXPROCS has more than there are workers: with less than Procs it is
-// not done.
+// Its threads keep their Ps while there is traffic, so the program should run with GOMAXPROCS above Workers, see Procs.
 type Loop struct {
 	logger  hclog.Logger
-	base    time.Time // all times inside are nanoseconds since
 	workers []*worker
-	procs   int
-	innards innards
-	others  *Goroutines // for what is no bare socket
-
-	pairs   sync.WaitGroup
-	threads sync.WaitGroup
+	turn    atomic.Uint32
+	running sync.WaitGroup // pairs
+	others  *Goroutines
 }
 
-// NewLoop starts the workers.
-func NewLoop(o Options) (*Loop, error) {
-	l := &Loop{logger: o.logger(), base: time.Now(), others: New(), procs: o.workers() + 1, innards: findInnards()}
-	for range o.workers() {
+// LoopOptions are all optional.
+type LoopOptions struct {
+	Workers int // threads; 0: one for each CPU that Go may use
+	Logger  hclog.Logger
+}
+
+// NewLoop starts the threads. The error is errors.ErrUnsupported where there is no event loop.
+func NewLoop(o LoopOptions) (*Loop, error) {
+	n := o.Workers
+	if n <= 0 {
+		n = runtime.NumCPU()
+	}
+	l := &Loop{logger: o.Logger, others: New()}
+	if l.logger == nil {
+		l.logger = hclog.NewNullLogger()
+	}
+	for range n {
 		w, err := newWorker(l)
 		if err != nil {
 			l.Close()
-			return nil, fmt.Errorf("starting an event loop: %w", err)
+			return nil, fmt.Errorf("event loop: %w", err)
 		}
 		l.workers = append(l.workers, w)
-	}
-	for _, w := range l.workers {
-		l.threads.Go(w.run)
 	}
 	return l, nil
 }
 
-// Procs is the value that GOMAXPROCS should have at least: one for each worker and one for the rest of the program.
-func (l *Loop) Procs() int { return l.procs }
+// Procs is the value of GOMAXPROCS with which everything but the loop has as many Ps as CPUs it may use.
+func (l *Loop) Procs() int { return len(l.workers) + max(runtime.NumCPU()/2, 1) }
 
-// Wait returns when every pair has ended. It must not be called while Join may still be.
+// Close ends the threads and waits for them. There must be no pairs and no listening sockets left.
+func (l *Loop) Close() {
+	for _, w := range l.workers {
+		w.post(func() { w.ending = true })
+	}
+	for _, w := range l.workers {
+		<-w.ended
+	}
+}
+
+// Wait is that of Relay.
 func (l *Loop) Wait() {
-	l.pairs.Wait()
+	l.running.Wait()
 	l.others.Wait()
 }
 
-// Close ends the workers and waits for them. No pair may be left, and nothing may be served.
-func (l *Loop) Close() {
-	for _, w := range l.workers {
-		w.post(func() { w.closing = true })
-	}
-	l.threads.Wait()
-	for _, w := range l.workers {
-		w.close()
-	}
-	l.workers = nil
-}
-
-func (l *Loop) now() int64 { return int64(time.Since(l.base)) }
-
-// Join is that of Relay. Plain TCP and Unix connections are moved by the loop, and TLS over a Carrier over such; all others
-// get goroutines of their own.
+// Join is that of Relay.
 func (l *Loop) Join(p Pair, done func(Result)) Link {
-	if !bare(p.Client) || !bare(p.Server) {
+	if !takable(p.Client) || !takable(p.Server) {
 		return l.others.Join(p, done)
 	}
-	l.pairs.Add(1)
-	w := l.idlest()
-	j := &pair{worker: w}
-	j.ends[0].fd, j.ends[1].fd = -1, -1
-	j.begin(p, done)
-	err := j.ends[0].take(j, p.Client)
-	if err == nil {
-		err = j.ends[1].take(j, p.Server)
+	f := newFlow(l.workers[l.turn.Add(1)%uint32(len(l.workers))])
+	f.done = done
+	f.settle(&p)
+	for i, c := range []net.Conn{p.Client, p.Server} {
+		if err := f.ends[i].take(c, f.w); err != nil {
+			f.reset()
+			p.Client.Close()
+			p.Server.Close()
+			side := Side(i + 1)
+			l.running.Add(1)
+			go func() {
+				defer l.running.Done()
+				done(Result{Outcome: outcome.Reset, First: side, Err: fmt.Errorf("taking over the connection of the %s: %w", side, err)})
+			}()
+			return ended{}
+		}
 	}
-	if err != nil {
-		Abort(p.Client)
-		Abort(p.Server)
-	}
-	w.load.Add(1)
-	w.post(func() {
-		w.enter(j)
-		if err == nil {
-			err = j.register(0, unix.EPOLL_CTL_ADD)
-		}
-		if err == nil {
-			err = j.register(1, unix.EPOLL_CTL_ADD)
-		}
-		if err != nil {
-			j.breaks(Neither, outcome.Reset, fmt.Errorf("giving connections to the event loop: %w", err))
-			j.finish()
-			return
-		}
-		j.start(p.Early)
-	})
-	return j
+	l.running.Add(1)
+	early := p.Early
+	f.w.post(func() { f.w.begin(f, early) })
+	return f
 }
 
-// idlest is the worker with the fewest pairs.
-func (l *Loop) idlest() *worker {
-	best := l.workers[0]
-	for _, w := range l.workers[1:] {
-		if w.load.Load() < best.load.Load() {
-			best = w
-		}
-	}
-	return best
-}
+// ended is the link of a pair that is over before it has begun.
+type ended struct{}
 
-// bare reports whether the loop can move what goes over c.
-func bare(c net.Conn) bool {
+func (ended) Cut(outcome.Outcome)  {}
+func (ended) Quiet() time.Duration { return 0 }
+
+// takable reports whether the loop can drive a connection by its descriptor.
+func takable(c net.Conn) bool {
 	switch c := c.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return true
+	case *Carrier:
+		return takable(c.Conn)
 	case *tls.Conn:
-		car, ok := c.NetConn().(*Carrier)
-		return ok && bare(car.Conn)
+		carrier, ok := c.NetConn().(*Carrier)
+		return ok && takable(carrier.Conn)
 	}
 	return false
 }
 
-// take takes the descriptor of c away from the runtime, for e, and closes c.
-func (e *end) take(p *pair, c net.Conn) error {
+// take makes the end that of c, whose descriptor it takes out of the runtime's poller.
+func (e *end) take(c net.Conn, w *worker) error {
+	e.fd = -1
 	if t, ok := c.(*tls.Conn); ok {
-		car := t.NetConn().(*Carrier)
-		below := car.Conn
-		car.driven, car.conn, car.pair, car.end = true, t, p, e
-		car.Conn = addresses{local: below.LocalAddr(), remote: below.RemoteAddr()}
-		e.tls = car
-		c = below
+		carrier := t.NetConn().(*Carrier)
+		fd, err := detach(carrier.Conn)
+		if err != nil {
+			return err
+		}
+		e.fd = fd
+		e.tls = &tlsEnd{conn: t, w: w, end: e}
+		carrier.Conn, carrier.driver = nil, e.tls
+		return nil
 	}
-	_, e.unix = c.(*net.UnixConn)
-	raw, err := c.(syscall.Conn).SyscallConn()
+	if carrier, ok := c.(*Carrier); ok {
+		c = carrier.Conn
+	}
+	fd, err := detach(c)
+	e.fd = fd
+	return err
+}
+
+// detach returns a duplicate of c's descriptor and closes c: only so the runtime lets go of it.
+func detach(c net.Conn) (int32, error) {
+	raw, err := c.(interface {
+		SyscallConn() (syscall.RawConn, error)
+	}).SyscallConn()
 	if err != nil {
-		return err
+		return -1, err
 	}
 	fd := -1
-	if cerr := raw.Control(func(own uintptr) {
-		fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0)
-	}); cerr != nil {
-		return cerr
+	if err := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return -1, err
 	}
 	if err != nil {
-		return os.NewSyscallError("dup", err)
+		return -1, err
 	}
-	e.fd = int32(fd)
-	c.Close() // takes it out of the runtime's poller, too
-	return nil
+	c.Close()
+	return int32(fd), nil
 }

@@ -9,46 +9,66 @@ import (
 	"net/netip"
 	"time"
 
-	"argosy/agent/outcome"
+	"github.com/hashicorp/go-hclog"
 )
 
-// Loop needs Linux: NewLoop says so. The rest is there so that callers compile.
-type Loop struct{ Goroutines }
+// Loop is the event loop, which there is on Linux only.
+type Loop struct{ *Goroutines }
 
-// NewLoop fails.
-func NewLoop(Options) (*Loop, error) {
-	return nil, fmt.Errorf("starting an event loop: %w on this system", errors.ErrUnsupported)
+// LoopOptions are all optional.
+type LoopOptions struct {
+	Workers int
+	Logger  hclog.Logger
 }
 
-// Procs is 1.
-func (l *Loop) Procs() int { return 1 }
+// NewLoop returns errors.ErrUnsupported.
+func NewLoop(LoopOptions) (*Loop, error) {
+	return nil, fmt.Errorf("event loop: %w", errors.ErrUnsupported)
+}
+
+// Procs is of no use.
+func (l *Loop) Procs() int { return 0 }
 
 // Close does nothing.
 func (l *Loop) Close() {}
 
-// Serve fails.
+// Handler is called with accepted connections.
+type Handler func(f *Flow, from netip.AddrPort)
+
+// Serve returns errors.ErrUnsupported.
 func (l *Loop) Serve(int, Handler) (stop func(), err error) { return nil, errors.ErrUnsupported }
 
-// Handler is never called.
-type Handler func(*Accepted)
+// Flow is a connection on the event loop: there is none.
+type Flow struct{ Link }
 
-// Accepted does not exist on this system.
-type Accepted struct{}
+// ErrClientGone means that the client has reset its connection.
+var ErrClientGone = errors.New("the client is gone")
 
-func (a *Accepted) Remote() netip.AddrPort                                               { return netip.AddrPort{} }
-func (a *Accepted) Local() netip.AddrPort                                                { return netip.AddrPort{} }
-func (a *Accepted) FD() int                                                              { return -1 }
-func (a *Accepted) Conn() (net.Conn, error)                                              { return nil, errors.ErrUnsupported }
-func (a *Accepted) Abort()                                                               {}
-func (a *Accepted) Dial(netip.AddrPort, func(int) error, time.Duration, func(err error)) {}
-func (a *Accepted) Join(Pair, func(Result)) Link                                         { return nil }
-func (a *Accepted) Cancel(outcome.Outcome)                                               {}
+// Local is of no use.
+func (f *Flow) Local() netip.AddrPort { return netip.AddrPort{} }
 
-// pair and end are for Carrier, which is not driven here.
-type (
-	pair struct{}
-	end  struct{}
-)
+// Remote is of no use.
+func (f *Flow) Remote() netip.AddrPort { return netip.AddrPort{} }
 
-func (c *Carrier) receive([]byte) (int, error) { return 0, errors.ErrUnsupported }
-func (c *Carrier) queue([]byte) (int, error)   { return 0, errors.ErrUnsupported }
+// FD is of no use.
+func (f *Flow) FD() int { return -1 }
+
+// Conn returns errors.ErrUnsupported.
+func (f *Flow) Conn() (net.Conn, error) { return nil, errors.ErrUnsupported }
+
+// Abort does nothing.
+func (f *Flow) Abort() {}
+
+// Dial fails.
+func (f *Flow) Dial(_ netip.AddrPort, _ func(int) error, _ time.Duration, done func(error)) {
+	done(errors.ErrUnsupported)
+}
+
+// Send returns errors.ErrUnsupported.
+func (f *Flow) Send([]byte) error { return errors.ErrUnsupported }
+
+// Cancel does nothing.
+func (f *Flow) Cancel(error) {}
+
+// Join is of no use.
+func (f *Flow) Join(Pair, func(Result)) Link { return f }

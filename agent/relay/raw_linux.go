@@ -77,11 +77,10 @@ func splicable(from, to net.Conn) (*net.TCPConn, *net.TCPConn, bool) {
 	return f, t, ok
 }
 
+const tcpClose = 7 // TCP_CLOSE
+
 func tcpInfo(c net.Conn) *unix.TCPInfo {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = t.NetConn()
-	}
-	t, ok := c.(*net.TCPConn)
+	t, ok := bare(c).(*net.TCPConn)
 	if !ok {
 		return nil
 	}
@@ -101,9 +100,8 @@ func tcpInfo(c net.Conn) *unix.TCPInfo {
 
 // gone reports whether the connection does not exist any more.
 func gone(c net.Conn) bool {
-	const closed = 7 // TCP_CLOSE
 	info := tcpInfo(c)
-	return info != nil && info.State == closed
+	return info != nil && info.State == tcpClose
 }
 
 // taken is how many bytes the peer of c has acknowledged so far, where that can be known.

@@ -8,8 +8,9 @@
 //
 // The two directions are independent: the end of input on one side (a FIN, or close_notify under TLS) becomes the end of
 // output on the other, and the opposite direction goes on. What breaks on one side is broken on the other: a reset is
-// passed on as a reset. A side that does not take its bytes stops the reading of the other one; what is held meanwhile
-// is bounded, and a connection on which nothing moves holds no buffer unless it is TLS.
+// passed on as a reset, and so is a TLS connection that ends without close_notify, unless the other side has ended
+// before. A side that does not take its bytes stops the reading of the other one; what is held meanwhile is bounded, and
+// a connection on which nothing moves holds no buffer unless it is TLS.
 //
 // Goroutines is the implementation with one goroutine per direction. Whatever else moves bytes has to pass relaytest.
 package relay
@@ -42,7 +43,7 @@ type Link interface {
 // Pair is two open connections that are to be joined. The relay owns them from Join on and closes both.
 type Pair struct {
 	// Client and Server are *net.TCPConn, *net.UnixConn, *tls.Conn after its handshake, or anything else that may
-	// have a CloseWrite method; without that, the end of one direction ends both.
+	// have a CloseWrite method; without that, the end of one direction ends both. TLS should sit on a Carrier.
 	Client, Server net.Conn
 
 	// Early was read from the client before and is what the server gets first.
@@ -50,12 +51,13 @@ type Pair struct {
 
 	// Idle ends the pair, with outcome idle, when nothing has moved in either direction for so long; 0 means never.
 	Idle time.Duration
-	// HalfClose ends the pair, with outcome half_close, when one side has ended its output and the other has neither
-	// sent nor taken anything for so long since; 0 means never.
+	// HalfClose ends the pair, with outcome half_close, when one side has ended its output and since then the other has
+	// neither sent nor taken anything for so long; 0 means never. Who has ended may still be taking, too.
 	HalfClose time.Duration
 	// Lifetime ends the pair, with outcome lifetime, so long after Join; 0 means never.
 	Lifetime time.Duration
 	// FirstByte ends the pair, with outcome idle, when the client has sent nothing for so long after Join; 0 means never.
+	// Early is something that it has sent.
 	FirstByte time.Duration
 
 	// Meter counts, live; may be nil.
@@ -96,9 +98,9 @@ func (s Side) String() string { return [...]string{"neither", "client", "server"
 
 // Result tells how a pair ended.
 type Result struct {
-	// Outcome is OK when both sides have closed in an orderly way, Reset when one broke off, Denied when the server
-	// refused us by a TLS alert before its first byte (TLS 1.3 tells that only after the handshake), TLS when what came
-	// was not TLS any more, Idle, or what the pair was cut with.
+	// Outcome is OK when both sides have closed in an orderly way, Reset when one broke off or was cut off, Denied when
+	// the server refused us by a TLS alert before its first byte (TLS 1.3 tells that only after the handshake), TLS when
+	// what came was not TLS any more, one of the limits' outcomes, or what the pair was cut with.
 	Outcome outcome.Outcome
 	// First is the side that closed or broke first; Neither when the relay did.
 	First Side

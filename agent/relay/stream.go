@@ -69,16 +69,16 @@ func (s *stream) run() {
 		// ends by itself, because nothing more can come.
 		s.j.breaks(s.other(), outcome.Reset, fmt.Errorf("writing to the %s: %w", s.other(), write.error))
 	default:
-		s.j.breaks(s.side, s.classify(err), fmt.Errorf("reading from the %s: %w", s.side, err))
+		s.j.breaks(s.side, classify(s.side, s.j.answered.Load() > 0, err), fmt.Errorf("reading from the %s: %w", s.side, err))
 		s.j.stop()
 	}
 }
 
-// classify turns a failed read into an outcome.
-func (s *stream) classify(err error) outcome.Outcome {
+// classify turns a failed read on a side into an outcome; answered says whether the server has sent anything.
+func classify(side Side, answered bool, err error) outcome.Outcome {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" { // an alert, in the words of crypto/tls
-		if s.side == Server && s.j.pair.Meter.received() == 0 {
+		if side == Server && !answered {
 			return outcome.Denied
 		}
 		return outcome.TLS
@@ -88,13 +88,6 @@ func (s *stream) classify(err error) outcome.Outcome {
 		return outcome.TLS
 	}
 	return outcome.Reset
-}
-
-func (m *Meter) received() int64 {
-	if m == nil {
-		return -1
-	}
-	return m.Out.Load()
 }
 
 func (s *stream) move() error {
@@ -135,6 +128,7 @@ func (s *stream) moveRaw(raw *rawReader) error {
 		if n == 0 {
 			return nil
 		}
+		s.j.came(s.side)
 		err = s.write(b[:n])
 		s.j.relay.buffers.Put(b)
 		if err != nil {
@@ -198,17 +192,24 @@ func (s *stream) moveBuffered() error {
 		}
 		n, err := s.from.Read(b)
 		if n > 0 {
+			s.j.came(s.side)
 			if err := s.write(b[:n]); err != nil {
 				return err
 			}
 		}
-		// A peer that closes without close_notify is a common bad habit, so it counts as an end, as with other
-		// proxies: protocols on top know their own ends.
-		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case !cutOff(s.from, err):
+			if err == io.EOF {
+				return nil
+			}
 			return err
+		case s.j.half.Load() > 0:
+			// The other side has ended before: to answer that by closing without a word is a common bad habit, and
+			// there is nobody left to be deceived.
+			return nil
+		default:
+			return errCutOff
 		}
 		switch {
 		case large == nil && n == len(small):
@@ -218,6 +219,23 @@ func (s *stream) moveBuffered() error {
 			large = nil
 		}
 	}
+}
+
+// errCutOff is an end that was not announced by close_notify. Anybody on the way can make one, so it must not look like an
+// orderly end on the other side (RFC 8446, section 6.1).
+var errCutOff = errors.New("cut off: TLS has ended without close_notify")
+
+// cutOff reports whether err, from reading c, is the end of the connection below TLS and not that of TLS.
+func cutOff(c net.Conn, err error) bool {
+	t, ok := c.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	if err == io.EOF { // crypto/tls says so in both cases
+		carrier, ok := t.NetConn().(*Carrier)
+		return ok && carrier.ended.Load()
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func isTimeout(err error) bool {

@@ -1,165 +1,144 @@
 package relay
 
 import (
+	"container/heap"
 	"time"
 
 	"argosy/agent/outcome"
 )
 
-// timer is an entry of a worker's heap: one for every pair that has anything to time. An entry is not moved when bytes
-// move: it is looked at again when it is due.
-type timer struct {
-	at   int64
-	pair *pair
+// timers are the flows that have a time to look at them, the next one first. What moves does not touch them: a timer that
+// fires looks when something has moved last, and is set again.
+type timers []*Flow
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].due < t[j].due }
+func (t timers) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].heap, t[j].heap = int32(i+1), int32(j+1)
 }
 
-// limits are a pair's timeouts, in nanoseconds, and what they need to know.
-type limits struct {
-	idle, halfClose, lifetime, firstByte int64
-	acknowledged                         uint64 // by both peers, at the last look
+// Push implements heap.Interface.
+func (t *timers) Push(x any) {
+	f := x.(*Flow)
+	*t = append(*t, f)
+	f.heap = int32(len(*t))
 }
 
-// arm sets the time at which p is looked at. Times are rounded up, so that few wake-ups serve many.
-func (w *worker) arm(p *pair, at int64) {
-	grain := int64(1 << 23) // 8 ms
-	if at-w.now > int64(10*time.Second) {
-		grain <<= 4
-	}
-	at = (at + grain - 1) &^ (grain - 1)
-	if p.timer == 0 {
-		w.timers = append(w.timers, timer{})
-		p.timer = int32(len(w.timers))
-	}
-	i := int(p.timer) - 1
-	w.timers[i] = timer{at, p}
-	w.up(w.down(i))
+// Pop implements heap.Interface.
+func (t *timers) Pop() any {
+	n := len(*t) - 1
+	f := (*t)[n]
+	(*t)[n] = nil
+	*t = (*t)[:n]
+	f.heap = 0
+	return f
 }
 
-func (w *worker) disarm(p *pair) {
-	if p.timer == 0 {
+// arm sets the flow's timer; 0 is none.
+func (w *worker) arm(f *Flow, due int64) {
+	if due == 0 {
+		w.disarm(f)
 		return
 	}
-	i, last := int(p.timer)-1, len(w.timers)-1
-	p.timer = 0
-	moved := w.timers[last]
-	w.timers[last] = timer{}
-	w.timers = w.timers[:last]
-	if i < last {
-		w.timers[i] = moved
-		moved.pair.timer = int32(i + 1)
-		w.up(w.down(i))
+	f.due = due
+	if f.heap != 0 {
+		heap.Fix(&w.timers, int(f.heap-1))
+	} else {
+		heap.Push(&w.timers, f)
 	}
 }
 
-func (w *worker) up(i int) {
-	for i > 0 {
-		above := (i - 1) / 2
-		if w.timers[above].at <= w.timers[i].at {
-			return
-		}
-		w.swap(i, above)
-		i = above
+func (w *worker) disarm(f *Flow) {
+	if f.heap != 0 {
+		heap.Remove(&w.timers, int(f.heap-1))
 	}
 }
 
-func (w *worker) down(i int) int {
-	for {
-		below := 2*i + 1
-		if below >= len(w.timers) {
-			return i
-		}
-		if r := below + 1; r < len(w.timers) && w.timers[r].at < w.timers[below].at {
-			below = r
-		}
-		if w.timers[i].at <= w.timers[below].at {
-			return i
-		}
-		w.swap(i, below)
-		i = below
-	}
-}
-
-func (w *worker) swap(i, j int) {
-	t := w.timers
-	t[i], t[j] = t[j], t[i]
-	t[i].pair.timer, t[j].pair.timer = int32(i+1), int32(j+1)
-}
-
-// expire looks at the pairs whose time has come.
+// expire fires the timers that are due, and does what is to be done now and then.
 func (w *worker) expire() {
-	if w.paused > 0 {
-		w.resume()
+	for len(w.timers) > 0 && w.timers[0].due <= w.now {
+		f := w.timers[0]
+		w.disarm(f)
+		if f.state == dialing {
+			w.dialTimeout(f)
+		} else {
+			w.lookAt(f)
+		}
 	}
-	for len(w.timers) > 0 && w.timers[0].at <= w.now {
-		p := w.timers[0].pair
-		switch at, o := p.due(); {
-		case at == 0:
-			w.disarm(p)
-		case at > w.now:
-			w.arm(p, at)
-		case p.dialling != nil:
-			w.disarm(p)
-			p.dialling.fail(errDialTimeout)
-		case p.proceeds(o):
-			w.arm(p, w.now+int64(time.Millisecond))
+	for _, s := range w.served {
+		if s != nil && s.paused > 0 && s.paused <= w.now {
+			w.resume(s)
+		}
+	}
+	if len(w.piped) > 0 && w.swept+int64(pipeQuiet) <= w.now {
+		w.sweep()
+	}
+}
+
+// lookAt ends a flow whose time is up, or sets its timer to when it next may be.
+func (w *worker) lookAt(f *Flow) {
+	l := f.limits
+	if l == nil || f.state != moving {
+		return
+	}
+	next := int64(0)
+	until := func(limit time.Duration, since int64) bool {
+		if limit <= 0 {
+			return false
+		}
+		due := since + int64(limit)
+		if due <= w.now {
+			return true
+		}
+		if next == 0 || due < next {
+			next = due
+		}
+		return false
+	}
+	active := f.active.Load()
+	if (until(l.idle, active) || l.halfClose > 0 && f.half() && until(l.halfClose, active)) && w.taking(f) {
+		active = w.now // what is not counted yet is being taken all the same
+		f.active.Store(active)
+		next = 0
+	}
+	switch {
+	case until(l.lifetime, f.began):
+		f.decide(outcome.Lifetime, nil)
+	case f.half() && until(l.halfClose, active):
+		f.decide(outcome.HalfClose, nil)
+	case until(l.idle, active):
+		f.decide(outcome.Idle, nil)
+	case !f.heard && until(l.firstByte, f.began):
+		f.decide(outcome.Idle, nil)
+	default:
+		w.arm(f, next)
+		return
+	}
+	f.finish()
+}
+
+// half reports whether a side has ended. If both have, there is still something to be taken.
+func (f *Flow) half() bool { return f.ends[0].inEnded || f.ends[1].inEnded }
+
+// taking reports whether a peer that has not taken all its bytes has taken some since it was last asked. A slow one is not
+// idle.
+func (w *worker) taking(f *Flow) bool {
+	some := false
+	for i := range f.ends {
+		e, from := &f.ends[i], &f.ends[1-i]
+		var before *uint64
+		switch {
+		case e.left != nil:
+			before = &e.left.taken
+		case from.pipe != nil && from.pipe.held > 0:
+			before = &from.pipe.taken
 		default:
-			w.disarm(p)
-			p.end(o)
+			continue
 		}
+		now := ackedBy(e.fd)
+		some = some || now != *before
+		*before = now
 	}
-}
-
-// due is when p ends unless something moves, and how; 0 is never.
-func (p *pair) due() (at int64, o outcome.Outcome) {
-	if p.dialling != nil {
-		return p.dialling.deadline, outcome.Dial
-	}
-	l := p.limits
-	if l == nil {
-		return 0, ""
-	}
-	sooner := func(t int64, why outcome.Outcome) {
-		if at == 0 || t < at {
-			at, o = t, why
-		}
-	}
-	active := p.active.Load()
-	if l.idle > 0 {
-		sooner(active+l.idle, outcome.Idle)
-	}
-	if l.halfClose > 0 && (p.ends[0].eof || p.ends[1].eof) {
-		sooner(active+l.halfClose, outcome.HalfClose)
-	}
-	if l.lifetime > 0 {
-		sooner(p.began+l.lifetime, outcome.Lifetime)
-	}
-	if l.firstByte > 0 && !p.spoken {
-		sooner(p.began+l.firstByte, outcome.Idle)
-	}
-	return at, o
-}
-
-// proceeds reports whether a pair that is due by o is not to end: a peer that takes bytes slowly is not idle.
-func (p *pair) proceeds(o outcome.Outcome) bool {
-	if o != outcome.Idle && o != outcome.HalfClose || p.limits.firstByte > 0 && !p.spoken {
-		return false
-	}
-	c, s := p.ends[0].fd, p.ends[1].fd
-	if p.ends[0].out == nil && p.ends[1].out == nil && unsent(c) == 0 && unsent(s) == 0 {
-		return false
-	}
-	taken := acknowledged(c) + acknowledged(s)
-	if taken == p.limits.acknowledged {
-		return false
-	}
-	p.limits.acknowledged = taken
-	p.active.Store(p.worker.now)
-	return true
-}
-
-// retime is called when a pair may be due sooner than it was.
-func (p *pair) retime() {
-	if at, _ := p.due(); at > 0 && (p.timer == 0 || at < p.worker.timers[p.timer-1].at) {
-		p.worker.arm(p, at)
-	}
+	return some
 }

@@ -1,11 +1,10 @@
 package relay
 
 import (
-	"encoding/binary"
+	"fmt"
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -13,234 +12,252 @@ import (
 )
 
 const (
-	// readSize is what is read at once, and the most of a plain direction that is held while the other side does not
-	// take it.
+	// readSize is what is read at a time: one buffer for all connections of a worker.
 	readSize = 64 << 10
-	// batch is how many events are taken at once.
-	batch = 256
-	// rawPatience is how long a worker waits behind the scheduler's back after the last event, in milliseconds.
-	rawPatience = 10
+	// eventBatch is how many events are taken at a time.
+	eventBatch = 256
+	// polls is how often a worker looks for events, giving way to other threads in between, before it waits. With traffic on a
+	// busy machine that finds more events at a time, and most waits and wake-ups are saved.
+	polls = 3
+	// rawWait is for how many milliseconds a worker keeps its P while it waits. When that has found nothing it waits the
+	// scheduler's way.
+	rawWait = 1
 
-	tokenWake   = -1
-	tokenListen = -2 // and below
+	watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
 
-// worker is one thread with its connections. All but the fields under mu and the atomic ones belong to the thread.
+// What the 32 bits of an event's data mean: a kind, and a number of that kind.
+const (
+	kindFlow    = 0 << 30 // slot*2 + end
+	kindSocket  = 1 << 30 // a listening socket
+	kindWake    = 2 << 30
+	kindMask    = 3 << 30
+	pipeQuiet   = time.Second
+	pipesPooled = 16
+)
+
+// worker is one thread of the loop.
 type worker struct {
-	loop *Loop
-	epfd int
-	wake int // eventfd
+	loop   *Loop
+	epoll  int
+	wake   int // eventfd
+	start  time.Time
+	ended  chan struct{}
+	ending bool
+
+	events [eventBatch]event
+	buffer [readSize]byte
+	cipher []byte  // what TLS wants to send, before it is sent
+	now    int64   // the clock, read after each wait
+	flows  []*Flow // by slot; the first is never used
+	free   []int32 // slots
+	freed  []int32 // slots that may be used again after this batch
+	ready  []*Flow // have more to do than their share of a turn
+	timers timers
+	limits *limits // of the newest flow
+	chunks []*chunk
+	pipes  []*pipe
+	piped  []*Flow // may hold pipes
+	swept  int64   // when piped was looked through
+	served []*socket
 
 	mu     sync.Mutex
 	posted []func()
-	woken  bool
-
-	load atomic.Int32 // pairs, with those that are on their way here
-
-	slots     []slot
-	free      []uint32
-	ready     []*pair // to be looked at without an event
-	running   []*pair // what ready was
-	timers    []timer
-	touched   []*pair // with buffers below TLS
-	thrift    int64   // when these are looked at
-	listening []*listening
-	paused    int // of these
-
-	now     int64
-	hot     bool // the last wait found something
-	yield   bool // goroutines have been started
-	closing bool
-	events  [batch]unix.EpollEvent
-	buf     [readSize]byte
-	cipher  []byte   // what tls.Conns want to send
-	spare   [][]byte // buffers of holdSize
-	pipes   []*pipe
-}
-
-// slot is where an event finds its pair. The generation tells events of the slot's former pairs apart.
-type slot struct {
-	pair       *pair
-	generation int32
 }
 
 func newWorker(l *Loop) (*worker, error) {
-	w := &worker{loop: l}
-	var err error
-	if w.epfd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if w.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		unix.Close(w.epfd)
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: tokenWake}
-	if errno := rawRegister(w.epfd, unix.EPOLL_CTL_ADD, int32(w.wake), &ev); errno != 0 {
-		w.close()
-		return nil, os.NewSyscallError("epoll_ctl", errno)
+	w := &worker{loop: l, epoll: epoll, wake: wake, start: time.Now(), ended: make(chan struct{}), flows: make([]*Flow, 1)}
+	if e := w.control(unix.EPOLL_CTL_ADD, int32(wake), unix.EPOLLIN, kindWake); e != 0 {
+		unix.Close(epoll)
+		unix.Close(wake)
+		return nil, os.NewSyscallError("epoll_ctl", e)
 	}
+	go w.run()
 	return w, nil
 }
 
-func (w *worker) close() {
-	w.mu.Lock()
-	unix.Close(w.epfd)
-	unix.Close(w.wake)
-	w.wake = -1 // pairs that have ended may still be cut
-	w.mu.Unlock()
-	for _, p := range w.pipes {
-		p.close()
-	}
-}
+func (w *worker) clock() time.Duration { return time.Since(w.start) }
 
-// post has f called on the worker's thread. It may be called from any goroutine.
-func (w *worker) post(f func()) {
+// post has the worker call do on its thread, soon. It may be called from any goroutine.
+func (w *worker) post(do func()) {
 	w.mu.Lock()
-	w.posted = append(w.posted, f)
-	defer w.mu.Unlock()
-	if !w.woken && w.wake >= 0 {
-		w.woken = true
-		var one [8]byte
-		binary.NativeEndian.PutUint64(one[:], 1)
+	w.posted = append(w.posted, do)
+	first := len(w.posted) == 1
+	w.mu.Unlock()
+	if first {
+		one := [8]byte{1} // in either order of bytes not 0
 		unix.Write(w.wake, one[:])
 	}
 }
 
 func (w *worker) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	for !w.closing {
-		n := w.wait()
-		w.now = w.loop.now()
+	defer close(w.ended)
+	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+	defer func() {
+		w.closePipes()
+		unix.Close(w.epoll)
+		unix.Close(w.wake)
+	}()
+	idle := false
+	for !w.ending {
+		var n int
+		n, idle = w.wait(idle)
+		w.now = int64(w.clock())
 		for i := range n {
 			w.handle(&w.events[i])
 		}
-		if len(w.ready) > 0 {
-			w.again()
-		}
+		w.again()
 		w.expire()
-		w.save()
+		w.free = append(w.free, w.freed...)
+		w.freed = w.freed[:0]
 	}
 }
 
-func (w *worker) handle(ev *unix.EpollEvent) {
-	switch {
-	case ev.Fd >= 0:
-		s := &w.slots[ev.Fd>>1]
-		if s.pair != nil && s.generation == ev.Pad {
-			s.pair.event(int(ev.Fd&1), ev.Events)
+// wait returns how many events there are, and whether the next wait is to be the scheduler's.
+func (w *worker) wait(idle bool) (n int, quiet bool) {
+	patience := w.patience()
+	if patience == 0 {
+		n, _ := w.waitRaw(0)
+		return max(n, 0), false
+	}
+	if !idle {
+		for range polls {
+			if n, _ := w.waitRaw(0); n > 0 {
+				return n, false
+			}
+			sysYield()
 		}
-	case ev.Fd == tokenWake:
-		w.take()
-	default:
-		w.accept(int(tokenListen - ev.Fd))
-	}
-}
-
-// wait waits for events. While there is traffic it does so without the scheduler, and keeps the P.
-func (w *worker) wait() int {
-	msec := w.patience()
-	if !w.hot {
-		n, err := unix.EpollWait(w.epfd, w.events[:], msec)
-		if err != nil {
-			return 0
+		n, errno := w.waitRaw(rawWait)
+		switch {
+		case errno == 0:
+			return n, n == 0
+		case errno == unix.EINTR: // the collector wants us to stop for a moment
+			runtime.Gosched()
 		}
-		// Not where that would leave the rest of the program without a P.
-		w.hot = n > 0 && runtime.GOMAXPROCS(0) >= w.loop.procs
-		return n
+		return 0, false
 	}
-	if w.yield {
-		w.yield = false
-		runtime.Gosched()
+	n, err := unix.EpollWait(w.epoll, w.events[:], patience)
+	if err != nil {
+		return 0, true
 	}
-	short := rawPatience
-	if msec >= 0 {
-		short = min(short, msec)
-	}
-	n, errno := rawWait(w.epfd, w.events[:], short)
-	if errno == syscall.EINTR {
-		runtime.Gosched() // most likely the runtime wants something from this thread
-		return 0
-	}
-	w.hot = n > 0 || msec == 0
-	return n
+	return n, n == 0
 }
 
-// patience is how many milliseconds there are until something has to be done; -1 is for ever.
+// patience is for how many milliseconds the worker may wait; -1 is for ever.
 func (w *worker) patience() int {
 	if len(w.ready) > 0 {
 		return 0
 	}
-	at := int64(-1)
+	due := int64(-1)
 	if len(w.timers) > 0 {
-		at = w.timers[0].at
+		due = w.timers[0].due
 	}
-	if len(w.touched) > 0 && (at < 0 || w.thrift < at) {
-		at = w.thrift
+	if len(w.piped) > 0 && (due < 0 || w.swept+int64(pipeQuiet) < due) {
+		due = w.swept + int64(pipeQuiet)
 	}
-	if w.paused > 0 {
-		for _, l := range w.listening {
-			if l != nil && l.resume > 0 && (at < 0 || l.resume < at) {
-				at = l.resume
-			}
+	for _, s := range w.served {
+		if s != nil && s.paused > 0 && (due < 0 || s.paused < due) {
+			due = s.paused
 		}
 	}
-	if at < 0 {
+	if due < 0 {
 		return -1
 	}
-	return int(min(max((at-w.now+int64(time.Millisecond)-1)/int64(time.Millisecond), 0), 1<<30))
+	left := time.Duration(due) - w.clock()
+	if left <= 0 {
+		return 0
+	}
+	return int((min(left, time.Hour) + time.Millisecond - 1) / time.Millisecond)
 }
 
-// take does what has been posted.
-func (w *worker) take() {
+func (w *worker) handle(e *event) {
+	data := uint32(e.Fd)
+	number := data &^ kindMask
+	switch data & kindMask {
+	case kindWake:
+		w.runPosted()
+	case kindSocket:
+		w.accept(w.served[number])
+	default:
+		if f := w.flows[number/2]; f != nil { // nil: it has ended in this batch
+			w.happened(f, int(number%2), e.Events)
+		}
+	}
+}
+
+func (w *worker) runPosted() {
 	var count [8]byte
 	unix.Read(w.wake, count[:])
 	w.mu.Lock()
 	posted := w.posted
-	w.posted, w.woken = nil, false
+	w.posted = nil
 	w.mu.Unlock()
-	for _, f := range posted {
-		f()
+	for _, do := range posted {
+		do()
 	}
 }
 
-// again looks at the pairs that had more to do than their turn allowed.
+// again gives those that had more to do than their share another one.
 func (w *worker) again() {
-	w.running, w.ready = w.ready, w.running[:0]
-	for i, p := range w.running {
-		w.running[i] = nil
-		p.queued = false
-		if !p.dead {
-			p.work()
+	n := len(w.ready)
+	for _, f := range w.ready[:n] {
+		f.queued = false
+		if f.state == moving {
+			w.move(f)
 		}
 	}
+	w.ready = append(w.ready[:0], w.ready[n:]...)
 }
 
-// queue has p looked at again after the events that are in hand.
-func (w *worker) queue(p *pair) {
-	if !p.queued {
-		p.queued = true
-		w.ready = append(w.ready, p)
+// queue has the flow moved again after the others.
+func (w *worker) queue(f *Flow) {
+	if !f.queued {
+		f.queued = true
+		w.ready = append(w.ready, f)
 	}
 }
 
-// enter gives p a slot.
-func (w *worker) enter(p *pair) {
-	if n := len(w.free); n > 0 {
-		p.slot = w.free[n-1]
-		w.free = w.free[:n-1]
-	} else {
-		p.slot = uint32(len(w.slots))
-		w.slots = append(w.slots, slot{})
+// watch registers one end of a flow.
+func (w *worker) watch(f *Flow, i int) error {
+	if f.slot == 0 {
+		if n := len(w.free); n > 0 {
+			f.slot, w.free = w.free[n-1], w.free[:n-1]
+			w.flows[f.slot] = f
+		} else {
+			f.slot = int32(len(w.flows))
+			w.flows = append(w.flows, f)
+		}
 	}
-	w.slots[p.slot].pair = p
+	if e := w.control(unix.EPOLL_CTL_ADD, f.ends[i].fd, watched, kindFlow|uint32(f.slot)*2+uint32(i)); e != 0 {
+		return fmt.Errorf("epoll_ctl: %w", syscall.Errno(e))
+	}
+	return nil
 }
 
-// leave takes the slot of p back.
-func (w *worker) leave(p *pair) {
-	s := &w.slots[p.slot]
-	s.pair = nil
-	s.generation++
-	w.free = append(w.free, p.slot)
-	w.load.Add(-1)
+// unwatch ends the watching of the client, without closing it.
+func (w *worker) unwatch(f *Flow) {
+	w.disarm(f)
+	if f.slot == 0 {
+		return
+	}
+	w.control(unix.EPOLL_CTL_DEL, f.ends[0].fd, 0, 0)
+	w.release(f)
+}
+
+// release gives the flow's slot back. Events of this batch may still mean it.
+func (w *worker) release(f *Flow) {
+	if f.slot != 0 {
+		w.flows[f.slot] = nil
+		w.freed = append(w.freed, f.slot)
+		f.slot = 0
+	}
 }

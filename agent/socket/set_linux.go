@@ -7,8 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const probes = 9 // unanswered ones that end a connection, as the system has it
-
 // Set sets the options of a file descriptor.
 func (o Options) Set(fd int) error {
 	if o.NoDelay {
@@ -20,7 +18,7 @@ func (o Options) Set(fd int) error {
 		seconds := int(max(o.KeepAlive/time.Second, 1))
 		for _, s := range []struct{ level, name, value int }{
 			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probes}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		} {
 			if err := unix.SetsockoptInt(fd, s.level, s.name, s.value); err != nil {
 				return os.NewSyscallError("setsockopt keepalive", err)

@@ -22,7 +22,7 @@ type Options struct {
 	// NoDelay sends small segments at once (TCP_NODELAY).
 	NoDelay bool
 	// KeepAlive is the quiet time before the first probe and between probes (TCP_KEEPIDLE, TCP_KEEPINTVL; whole seconds);
-	// 9 unanswered ones end the connection. 0: no probes.
+	// unanswered ones end the connection, 9 unless the system says otherwise. 0: no probes.
 	KeepAlive time.Duration
 	// UserTimeout is how long sent bytes may stay unacknowledged before the connection is given up (TCP_USER_TIMEOUT, RFC
 	// 5482; milliseconds). 0: as the system has it, which is about 15 minutes. Linux only.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -10,6 +12,7 @@ import (
 
 	"argosy/agent"
 	"argosy/agent/config"
+	"argosy/internal/process"
 )
 
 // agentCommand runs one proxy.
@@ -77,12 +80,16 @@ func (c *agentCommand) Run(args []string) int {
 	if err != nil {
 		return c.fail(err)
 	}
+	if n := a.Procs(); n > 0 && os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(n)
+	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		fmt.Fprintln(c.out, where(cfg.Name, a)) // here: who has read it may send signals
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
 		select {
 		case <-a.Started():
+			process.Trim() // not vital
 		case err := <-ended:
 			return err
 		}

@@ -12,14 +12,16 @@ var hiddenCommands = append([]string{"demo-child"}, dtabAliases...)
 // commands lists every subcommand.
 func commands(m *meta) map[string]cli.CommandFactory {
 	all := map[string]cli.Command{
-		"agent":      &agentCommand{m},
-		"demo":       &demoCommand{m},
-		"demo-child": &demoChildCommand{m},
-		"dev":        &devCommand{m},
-		"namerd":     &namerdCommand{m},
-		"scheduler":  &schedulerCommand{m},
-		"validate":   &validateCommand{m},
-		"version":    &versionCommand{m},
+		"agent":       &agentCommand{m},
+		"connections": &connectionsCommand{m},
+		"demo":        &demoCommand{m},
+		"demo-child":  &demoChildCommand{m},
+		"dev":         &devCommand{m},
+		"namerd":      &namerdCommand{m},
+		"routes":      &routesCommand{m},
+		"scheduler":   &schedulerCommand{m},
+		"validate":    &validateCommand{m},
+		"version":     &versionCommand{m},
 	}
 	maps.Copy(all, dtabCommands(m))
 	maps.Copy(all, dtabTextCommands(m))

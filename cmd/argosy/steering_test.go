@@ -214,6 +214,8 @@ agent proxy, 1 connection open
 		{[]string{"-connection", "1", "-agent", agentURL}, 0, strings.Replace(tree, "\n", `
 connection 1 of listener redis, from ADDR, open since AGE, N bytes in, N out
 it went to ADDR of /#/static/redis1, at attempt 1
+  [3] /svc/redis => /cluster/redis1
+  [1] /cluster => /#/static
 `, 1) + `
 agent proxy, 1 connection open
     100%  /#/static/redis1  1 open

@@ -46,7 +46,7 @@ type configKind struct {
 
 func configKinds() []configKind {
 	return []configKind{
-		{"agent", []string{"admin", "client", "drain", "dtab", "interpreter", "listener", "register"}, func(paths []string) (string, error) {
+		{"agent", []string{"access_log", "admin", "client", "drain", "dtab", "interpreter", "listener", "register", "relay"}, func(paths []string) (string, error) {
 			c, err := agentconfig.Load(paths)
 			if err != nil {
 				return "", err

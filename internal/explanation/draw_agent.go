@@ -61,6 +61,9 @@ func (p *picture) connection(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "it went to %s of %s, at attempt %d\n", c.Endpoint, c.Cluster, c.Attempts)
+	for _, u := range c.Dtab {
+		fmt.Fprintf(b, "  [%d] %s\n", u.Entry, terminal.OneLine(u.Text))
+	}
 	if c.Draining {
 		b.WriteString(p.paint(terminal.Yellow, "a new one would not go there any more") + "\n")
 	}

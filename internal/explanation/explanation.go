@@ -107,6 +107,13 @@ type Connection struct {
 	Attempts int       `json:"attempts"`
 	In       int64     `json:"bytes_in"`
 	Out      int64     `json:"bytes_out"`
+	Dtab     []Used    `json:"dtab,omitempty"` // the entries that led to the cluster when that was decided, in their order
+}
+
+// Used is an entry of the table as it was when it was used.
+type Used struct {
+	Entry int    `json:"entry"` // the first of the table is 1; those of the agent's own come behind
+	Text  string `json:"text"`  // or the beginning of it
 }
 
 // AgentCluster is a cluster as the agent's balancer has it.

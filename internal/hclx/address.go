@@ -13,23 +13,39 @@ import (
 
 // Address takes "host:port". The host may be empty, for all of the machine's addresses, and the port 0, for a free one.
 func (d *Decoder) Address(a Attr) string {
-	if a == nil {
-		return ""
-	}
-	v, ok := d.eval(a.Name, a.Expr)
-	if !ok {
-		return ""
-	}
-	if v.Type() == cty.Number {
-		n := v.AsBigFloat().Text('f', -1)
-		d.Errorf(Place(a), fmt.Sprintf("write \"127.0.0.1:%s\"", n), "%s must be a string \"host:port\"", a.Name)
-		return ""
-	}
-	s, ok := d.text(a.Name, a.Expr)
+	s, ok := d.address(a)
 	if !ok {
 		return ""
 	}
 	return d.CheckAddress(a.Name, Text{s, Place(a)})
+}
+
+// AddressOrPath takes what Address does, or the absolute path of a Unix socket.
+func (d *Decoder) AddressOrPath(a Attr) (address string, path bool) {
+	s, ok := d.address(a)
+	if !ok {
+		return "", false
+	}
+	if strings.HasPrefix(s, "/") {
+		return s, true
+	}
+	return d.CheckAddress(a.Name, Text{s, Place(a)}), false
+}
+
+func (d *Decoder) address(a Attr) (string, bool) {
+	if a == nil {
+		return "", false
+	}
+	v, ok := d.eval(a.Name, a.Expr)
+	if !ok {
+		return "", false
+	}
+	if v.Type() == cty.Number {
+		n := v.AsBigFloat().Text('f', -1)
+		d.Errorf(Place(a), fmt.Sprintf("write \"127.0.0.1:%s\"", n), "%s must be a string \"host:port\"", a.Name)
+		return "", false
+	}
+	return d.text(a.Name, a.Expr)
 }
 
 // CheckAddress reports what is no "host:port", and returns the address, or "" if it is none.

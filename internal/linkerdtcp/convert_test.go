@@ -104,8 +104,8 @@ func TestConvertedMeaning(t *testing.T) {
 		"edge---x----one [::1]:7474 /svc/google/mail 1.5s 500 true",
 		"edge---x----one-2 127.0.0.1:7475 /svc/redis 10s 0 false",
 		"second 127.0.0.1:7476 /svc/redis 1h0m0s 0 false",
-		"/svc/google/mail 1ms &{ServerName:mail ${google} CAFile: CertFile: KeyFile: Connect:}",
-		"/svc/google 400ms &{ServerName:google.com CAFile:ca.pem CertFile: KeyFile: Connect:}",
+		"/svc/google/mail 1ms &{ServerName:mail ${google} SPIFFEID: Pins:[] ALPN:[] StartTLS: MinVersion:771 CAFile: CertFile: KeyFile: Connect:}",
+		"/svc/google 400ms &{ServerName:google.com SPIFFEID: Pins:[] ALPN:[] StartTLS: MinVersion:771 CAFile:ca.pem CertFile: KeyFile: Connect:}",
 		"/svc/redis 250ms <nil>",
 		"http://namerd.example:4180/base default 1m30s 25s",
 	}

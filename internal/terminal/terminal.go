@@ -59,6 +59,22 @@ func Count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
+// Bytes writes an amount in few letters: 999, 1.2k, 34M, by thousands.
+func Bytes(n int64) string {
+	v, unit := float64(n), 0
+	const units = " kMGTPE"
+	for ; v >= 999.5 && unit < len(units)-1; unit++ {
+		v /= 1000
+	}
+	switch {
+	case unit == 0:
+		return fmt.Sprint(n)
+	case v < 9.95:
+		return fmt.Sprintf("%.1f%c", v, units[unit])
+	}
+	return fmt.Sprintf("%.0f%c", v, units[unit])
+}
+
 // Percent writes a share: 90%, 33.3%, <0.1%.
 func Percent(share float64) string {
 	switch v := 100 * share; {

@@ -2,7 +2,6 @@ package relaytest
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -287,13 +286,13 @@ func idleNotSlow(t *testing.T, e *env) {
 
 // bare is the TCP connection below c.
 func bare(c net.Conn) *net.TCPConn {
-	if s, ok := c.(*tls.Conn); ok {
-		c = s.NetConn()
+	for {
+		below, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c.(*net.TCPConn)
+		}
+		c = below.NetConn()
 	}
-	if k, ok := c.(*relay.Carrier); ok {
-		c = k.NetConn()
-	}
-	return c.(*net.TCPConn)
 }
 
 func cut(t *testing.T, e *env) {

@@ -1,0 +1,2 @@
+// Package process is what the program asks of the system for itself.
+package process
