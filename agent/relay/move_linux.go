@@ -162,6 +162,8 @@ func (w *worker) direction(f *Flow, i int) bool {
 	return true
 }
 
+var errTakesNothing = errors.New("it asks for answers and does not take them")
+
 // get reads from an end into the worker's buffer. errWait means that there is no more now, io.EOF that there never will be.
 func (w *worker) get(e *end) (int, error) {
 	if e.tls != nil {
@@ -172,7 +174,9 @@ func (w *worker) get(e *end) (int, error) {
 			n += m
 		}
 		if len(w.cipher) > 0 { // an answer to what came, such as an alert or a new key
-			w.flushOnce(e)
+			if w.flushCipher(e) == unix.ENOBUFS {
+				return 0, errTakesNothing
+			}
 		}
 		switch {
 		case err == nil:
