@@ -60,7 +60,7 @@ func TestArguments(t *testing.T) {
 		want string // in one of the outputs
 	}{
 		{"-list", 0, "watchers"},
-		{"-list -only bind", 0, "bind      binding a name\n"},
+		{"-list -only bind", 0, "bind              binding a name\n"},
 		{"-only nothing", 2, `bench: there is no section "nothing"; -list shows what there is`},
 		{"-runs 0", 2, "bench: -runs is 0, not from 1 to 1000"},
 		{"-rest 1ms", 2, "bench: -rest is 1ms, not from 1s to 1h"},

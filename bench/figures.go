@@ -65,8 +65,8 @@ func show(v float64) string {
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
-// machine says what was measured, and where.
-func machine() string {
+// revision is the commit that is measured.
+func revision() string {
 	commit := "unknown"
 	if out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
 		commit = strings.TrimSpace(string(out))
@@ -74,6 +74,11 @@ func machine() string {
 			commit += " with changes"
 		}
 	}
-	return fmt.Sprintf("commit %s, %s %s/%s, %d CPUs, load %s, %s", commit, runtime.Version(), runtime.GOOS, runtime.GOARCH,
+	return commit
+}
+
+// machine says where it is measured.
+func machine() string {
+	return fmt.Sprintf("%s %s/%s, %d CPUs, load %s, %s", runtime.Version(), runtime.GOOS, runtime.GOARCH,
 		runtime.NumCPU(), cmp.Or(load(), "unknown"), time.Now().UTC().Format("2006-01-02 15:04 UTC"))
 }

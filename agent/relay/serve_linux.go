@@ -193,7 +193,7 @@ func (f *Flow) dialled(err error) {
 	f.dialling = nil
 	f.w.disarm(f)
 	if e := &f.ends[1]; err != nil && e.fd >= 0 {
-		sysClose(e.fd)
+		sysReset(e.fd) // the server may have accepted it already, and is not to take that for a client that has ended
 		*e = end{fd: -1}
 	}
 	d.done(err)

@@ -110,6 +110,7 @@ type hop struct {
 	listen, upstream string
 	tlsIn, tlsOut    bool // with client certificates when mutual
 	mutual           bool
+	bulk             bool // all that comes is bulk
 }
 
 // hops are the proxies of a topology; clients connect to the first one.
@@ -137,7 +138,7 @@ type target struct {
 }
 
 // start starts a peer before a backend and waits until connections can be made. The caller stops it.
-func (l *lab) start(ctx context.Context, p peer, t topology, backend string) (*target, error) {
+func (l *lab) start(ctx context.Context, p peer, t topology, backend string, bulk bool) (*target, error) {
 	if p.start == nil {
 		return &target{peer: p.name, addr: backend}, nil
 	}
@@ -147,6 +148,7 @@ func (l *lab) start(ctx context.Context, p peer, t topology, backend string) (*t
 	g := &target{peer: p.name, addr: hops[0].listen, tls: t == inTLS}
 	for i := len(hops) - 1; i >= 0; i-- {
 		began := time.Now()
+		hops[i].bulk = bulk
 		proc, err := p.start(ctx, l, hops[i])
 		if err == nil {
 			g.procs = append(g.procs, proc)
