@@ -149,7 +149,7 @@ func (p *Policy) greet(ctx context.Context, r Request, ep namer.Endpoint, c net.
 		return c, nil
 	}
 	t := tls.Client(relay.Carry(c), config)
-	if err := t.HandshakeContext(ctx); err != nil {
+	if err := within(ctx, c, t.Handshake); err != nil { // HandshakeContext would start a goroutine
 		return nil, classifyHandshake(ctx, ep, err)
 	}
 	return t, nil
@@ -157,9 +157,6 @@ func (p *Policy) greet(ctx context.Context, r Request, ep namer.Endpoint, c net.
 
 // within ends what do does with c when ctx ends.
 func within(ctx context.Context, c net.Conn, do func() error) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		c.SetDeadline(deadline)
-	}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		c.SetDeadline(time.Unix(1, 0))
@@ -168,9 +165,9 @@ func within(ctx context.Context, c net.Conn, do func() error) error {
 	err := do()
 	if !stop() {
 		<-ended // or it would set its deadline later
-	}
-	if err == nil {
-		c.SetDeadline(time.Time{})
+		if err == nil {
+			err = outcome.Wrap(outcome.Dial, ctx.Err())
+		}
 	}
 	return err
 }
