@@ -113,20 +113,21 @@ func (b *Balancer) pickEndpoint(c *cluster, r *Request, strict bool, now time.Ti
 }
 
 // twoChoices draws two usable endpoints in proportion to their weights and takes the less loaded one (Mitzenmacher, The
-// Power of Two Choices in Randomized Load Balancing, 2001).
+// Power of Two Choices in Randomized Load Balancing, 2001). Of equally loaded ones it is the first, so that idle endpoints
+// get connections by their weights: no light one is passed over for ever.
 func (b *Balancer) twoChoices(c *cluster, r *Request, strict bool, now time.Time) *load {
 	first := b.draw(c, nil, r, strict, now)
 	if first == nil {
 		return nil
 	}
 	second := b.draw(c, first, r, strict, now)
-	if second == nil || !less(second, c.weight(second, now), first, c.weight(first, now)) {
-		return first
+	if second != nil && float64(second.open)*c.weight(first, now) < float64(first.open)*c.weight(second, now) {
+		return second
 	}
-	return second
+	return first
 }
 
-// less reports whether x is less loaded for its weight than y. It is compared crosswise, which needs no division by a
+// less reports whether x would be less loaded for its weight than y with one connection more. It is compared crosswise, which needs no division by a
 // weight of 0.
 func less(x *load, xWeight float64, y *load, yWeight float64) bool {
 	return float64(x.open+1)*yWeight < float64(y.open+1)*xWeight

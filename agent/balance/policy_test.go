@@ -81,6 +81,26 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// TestIdleByWeight: connections that end at once are spread by weight, also by that of an endpoint that starts slowly.
+func TestIdleByWeight(t *testing.T) {
+	b, _ := newWith(t, func(c *config.Client) { c.Balance.SlowStart = time.Hour })
+	es := endpoints("10.0.0.1", 1, 2, 5, 1)
+	b.Update(one(es[:3]))
+	for _, n := range []int{3, 4} {
+		b.Update(one(es[:n]))
+		got, want := map[string]int{}, weights(es[:n])
+		for range 20_000 {
+			l := pick(t, b)
+			got[l.Endpoint.Addr]++
+			l.Done()
+		}
+		if n == 4 {
+			want[es[3].Addr] = slowest
+		}
+		fits(t, "idle", got, want)
+	}
+}
+
 func TestLeastLoaded(t *testing.T) {
 	b, _ := newWith(t, func(c *config.Client) { c.Balance.Policy = config.LeastLoaded })
 	es := endpoints("10.0.0.1", 1, 2, 5)
