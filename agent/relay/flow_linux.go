@@ -75,6 +75,7 @@ type end struct {
 
 func newFlow(w *worker) *Flow {
 	f := &Flow{w: w}
+	w.load.Add(1)
 	f.ends[0].fd, f.ends[1].fd = -1, -1
 	return f
 }
@@ -137,6 +138,7 @@ func (f *Flow) finish() {
 	}
 	f.state = over
 	w := f.w
+	w.load.Add(-1)
 	w.disarm(f)
 	for i := range f.ends {
 		e := &f.ends[i]
@@ -190,6 +192,7 @@ func (f *Flow) FD() int { return int(f.ends[0].fd) }
 // Conn takes the client out of the event loop, for whatever needs to wait. The flow is of no more use.
 func (f *Flow) Conn() (net.Conn, error) {
 	f.state = over
+	f.w.load.Add(-1)
 	f.w.unwatch(f)
 	e := &f.ends[0]
 	c, err := connOf(e.fd)
@@ -203,6 +206,7 @@ func (f *Flow) Abort() {
 		return
 	}
 	f.state = over
+	f.w.load.Add(-1)
 	f.w.unwatch(f)
 	f.reset()
 }

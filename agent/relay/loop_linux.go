@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,7 +22,6 @@ import (
 type Loop struct {
 	logger  hclog.Logger
 	workers []*worker
-	turn    atomic.Uint32
 	running sync.WaitGroup // pairs
 	others  *Goroutines
 	innards innards
@@ -80,12 +78,13 @@ func (l *Loop) Join(p Pair, done func(Result)) Link {
 	if !takable(p.Client) || !takable(p.Server) {
 		return l.others.Join(p, done)
 	}
-	f := newFlow(l.workers[l.turn.Add(1)%uint32(len(l.workers))])
+	f := newFlow(l.idlest())
 	f.done = done
 	f.settle(&p)
 	for i, c := range []net.Conn{p.Client, p.Server} {
 		if err := f.ends[i].take(c, f.w); err != nil {
 			f.reset()
+			f.w.load.Add(-1)
 			p.Client.Close()
 			p.Server.Close()
 			side := Side(i + 1)

@@ -20,6 +20,8 @@ import (
 const (
 	// acceptBatch is how many connections are accepted before other events have their turn.
 	acceptBatch = 8
+	// uneven, and an eighth, is how many flows more than another worker one may have before it gives new ones away.
+	uneven = 2
 	// When there are no descriptors left, accepting pauses: the connections there are go on and free some.
 	acceptPauseMin = 5 * time.Millisecond
 	acceptPauseMax = time.Second
@@ -80,6 +82,7 @@ func (l *Loop) Serve(fd int, h Handler) (stop func(), err error) {
 				w.served[s.number] = nil
 			}
 		})
+		l.onEach(func(int, *worker) {}) // what one has given to another before
 	}
 	var mu sync.Mutex
 	t := &trouble{}
@@ -123,6 +126,33 @@ func (w *worker) listen(s *socket) syscall.Errno {
 	return w.control(unix.EPOLL_CTL_ADD, s.fd, unix.EPOLLIN|unix.EPOLLEXCLUSIVE, kindSocket|s.number)
 }
 
+// place hands a new connection to the handler, here or, where the kernel has woken this worker much more often than another,
+// over there.
+func (w *worker) place(s *socket, fd int32, from netip.AddrPort) {
+	to := w.loop.idlest()
+	if other := to.load.Load(); w.load.Load() < other+other/8+uneven {
+		to = w
+	}
+	f := newFlow(to)
+	f.ends[0].fd = fd
+	if to == w {
+		s.handle(f, from)
+	} else {
+		to.post(func() { s.handle(f, from) })
+	}
+}
+
+// idlest is the worker with the fewest flows.
+func (l *Loop) idlest() *worker {
+	best := l.workers[0]
+	for _, w := range l.workers[1:] {
+		if w.load.Load() < best.load.Load() {
+			best = w
+		}
+	}
+	return best
+}
+
 func (w *worker) accept(s *socket) {
 	if s == nil || s.paused > 0 {
 		return
@@ -148,9 +178,7 @@ func (w *worker) accept(s *socket) {
 				s.pause = 0
 			}
 		}
-		f := newFlow(w)
-		f.ends[0].fd = fd
-		s.handle(f, from)
+		w.place(s, fd, from)
 		if w.served[s.number] != s { // the handler has had it stopped
 			return
 		}

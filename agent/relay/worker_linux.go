@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,7 @@ type worker struct {
 	start  time.Time
 	ended  chan struct{}
 	ending bool
+	load   atomic.Int32 // flows, with those that are on their way here
 
 	events [eventBatch]event
 	buffer [readSize]byte
