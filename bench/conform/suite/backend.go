@@ -159,14 +159,18 @@ func (b *bed) ready() error {
 		}
 	}
 	calm := b.backend.forget() == 0 && b.opened > 0
+	var last error
 	for {
 		err := b.probe()
 		if err == nil && calm {
 			return nil
 		}
+		if last == nil || b.ctx.Err() == nil { // else it tells only that it was interrupted
+			last = err
+		}
 		// A proxy may keep away for a while from a backend that has failed.
 		if b.wait(settling) != nil {
-			return fmt.Errorf("before the case, no connection came through: %w", cmp.Or(err, context.Cause(b.ctx)))
+			return fmt.Errorf("before the case, no connection came through: %w", cmp.Or(last, context.Cause(b.ctx)))
 		}
 		calm = b.backend.forget() == 0 && err == nil
 	}
