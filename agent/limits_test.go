@@ -81,36 +81,61 @@ func TestLimitsQueue(t *testing.T) {
 	p.expectMetric(`argosy_connections_refused_total{limit="connections",listener="db"}`, 1)
 }
 
+// proxied connects as a proxy does for a client.
+func (p *proxy) proxied(client string) net.Conn {
+	p.t.Helper()
+	c, err := net.Dial("tcp", p.address("db"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	io.WriteString(c, "PROXY TCP4 "+client+" 192.0.2.9 1000 5432\r\n")
+	return c
+}
+
+// TestProxiedQueue: who is known by the header only waits for his own connections, and for the place of another one.
+func TestProxiedQueue(t *testing.T) {
+	_, p := limited(t, func(l *config.Listener) {
+		l.MaxConnections = 2
+		l.Limits = config.Limits{PerSource: 1, AtLimit: config.Queue, QueueLength: 5, QueueTimeout: patience}
+		l.ProxyProtocol = &config.ProxyProtocol{From: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}
+	})
+	one := p.proxied("192.0.2.1")
+	greeting(t, one)
+	again := p.proxied("192.0.2.1")
+	p.expectMetric(`argosy_connections_waiting{listener="db"}`, 1)
+	other := p.proxied("192.0.2.2")
+	greeting(t, other) // the one that waits has no place
+	one.Close()
+	greeting(t, again)
+	again.Close()
+	other.Close()
+	p.expectClosed("db", "ok", 3)
+	greeting(t, p.proxied("192.0.2.1"))
+	greeting(t, p.proxied("192.0.2.2"))
+}
+
 // TestProxyProtocolIn: the client of a trusted proxy is the one in the log and the API, and counts by its own address.
 func TestProxyProtocolIn(t *testing.T) {
 	_, p := limited(t, func(l *config.Listener) {
 		l.Limits.PerSource = 1
 		l.ProxyProtocol = &config.ProxyProtocol{From: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}
 	})
-	connect := func(client string) net.Conn {
-		c, err := net.Dial("tcp", p.address("db"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		c.SetDeadline(time.Now().Add(patience))
-		io.WriteString(c, "PROXY TCP4 "+client+" 192.0.2.9 1000 5432\r\n")
-		return c
-	}
-	one := connect("192.0.2.1")
+	one := p.proxied("192.0.2.1")
 	greeting(t, one)
-	greeting(t, connect("192.0.2.2"))
+	greeting(t, p.proxied("192.0.2.2"))
 	echo(t, one, "hello")
 	if _, body := p.get("/v1/connections"); !strings.Contains(body, `"192.0.2.1:1000"`) || !strings.Contains(body, `"192.0.2.2:1000"`) {
 		t.Errorf("live are %s", body)
 	}
-	if b, _ := io.ReadAll(connect("192.0.2.1")); len(b) > 0 {
+	if b, _ := io.ReadAll(p.proxied("192.0.2.1")); len(b) > 0 {
 		t.Errorf("a second one from the same client gets %q", b)
 	}
 	p.expectMetric(`argosy_connections_refused_total{limit="source",listener="db"}`, 1)
 	one.Close()
 	p.expectClosed("db", "ok", 1)
-	greeting(t, connect("192.0.2.1"))
+	greeting(t, p.proxied("192.0.2.1"))
 }
 
 func TestUnixListener(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,47 +14,25 @@ import (
 	"argosy/dtab"
 )
 
-// headerBackend says which PROXY header it got, and ends.
-func headerBackend(t *testing.T) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// sayHeader says which PROXY header a connection has begun with.
+func sayHeader(c net.Conn) {
+	c.SetDeadline(time.Now().Add(patience))
+	h, _, err := proxyproto.Read(c)
 	if err != nil {
-		t.Fatal(err)
+		io.WriteString(c, err.Error()+"\n")
+		return
 	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				c.SetDeadline(time.Now().Add(patience))
-				h, _, err := proxyproto.Read(c)
-				if err != nil {
-					io.WriteString(c, err.Error()+"\n")
-					return
-				}
-				says := []string{h.Source.String(), h.Destination.String(), h.Authority(), h.ALPN()}
-				if s := h.SSL(); s != nil && s.Verified {
-					for _, v := range s.TLVs {
-						says = append(says, string(v.Value))
-					}
-				}
-				if v, ok := h.Value(0xe0); ok {
-					says = append(says, string(v))
-				}
-				io.WriteString(c, strings.Join(says, " ")+"\n")
-				io.Copy(io.Discard, c)
-			})
+	says := []string{h.Source.String(), h.Destination.String(), h.Authority(), h.ALPN()}
+	if s := h.SSL(); s != nil && s.Verified {
+		for _, v := range s.TLVs {
+			says = append(says, string(v.Value))
 		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	return l.Addr().String()
+	}
+	if v, ok := h.Value(0xe0); ok {
+		says = append(says, string(v))
+	}
+	io.WriteString(c, strings.Join(says, " ")+"\n")
+	io.Copy(io.Discard, c)
 }
 
 // TestProxyHeaderOut: endpoints hear of the client, on the event loop and off it, and of what TLS has told of it; the header
@@ -63,7 +40,7 @@ func headerBackend(t *testing.T) (addr string) {
 func TestProxyHeaderOut(t *testing.T) {
 	w := newWorld(t)
 	server, client := w.files("fleet", "fleet.test"), w.files("entry")
-	cfg := baseConfig(map[string][]string{"one": {headerBackend(t)}, "two": {headerBackend(t)}})
+	cfg := baseConfig(map[string][]string{"one": {serveEach(t, sayHeader)}, "two": {serveEach(t, sayHeader)}})
 	encrypted := listenerTo("tls", "/svc/two")
 	encrypted.TLS = &config.ServerTLS{
 		Certificates: []config.Certificate{{CertFile: server.Cert, KeyFile: server.Key}},
@@ -104,43 +81,25 @@ func TestPostgresOut(t *testing.T) {
 	w := newWorld(t)
 	files := w.files("entry")
 	server := w.identity("db").Server()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				c.SetDeadline(time.Now().Add(patience))
-				var request [8]byte
-				if _, err := io.ReadFull(c, request[:]); err != nil || string(request[4:]) != "\x04\xd2\x16\x2f" {
-					return
-				}
-				io.WriteString(c, "S")
-				s := tls.Server(c, server)
-				if s.Handshake() != nil {
-					return
-				}
-				if s.ConnectionState().DidResume {
-					io.WriteString(s, "resumed\n")
-				} else {
-					io.WriteString(s, "new\n")
-				}
-				io.Copy(s, s)
-			})
+	addr := serveEach(t, func(c net.Conn) {
+		c.SetDeadline(time.Now().Add(patience))
+		var request [8]byte
+		if _, err := io.ReadFull(c, request[:]); err != nil || string(request[4:]) != "\x04\xd2\x16\x2f" {
+			return
 		}
+		io.WriteString(c, "S")
+		s := tls.Server(c, server)
+		if s.Handshake() != nil {
+			return
+		}
+		if s.ConnectionState().DidResume {
+			io.WriteString(s, "resumed\n")
+		} else {
+			io.WriteString(s, "new\n")
+		}
+		io.Copy(s, s)
 	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	cfg := baseConfig(map[string][]string{"db": {l.Addr().String()}, "plain": {startBackend(t, "plain").addr}})
+	cfg := baseConfig(map[string][]string{"db": {addr}, "plain": {startBackend(t, "plain").addr}})
 	cfg.Listeners = []config.Listener{listenerTo("db", "/svc/db"), listenerTo("plain", "/svc/plain")}
 	client := config.Client{Prefix: dtab.MustParsePrefix("/svc/db"), ConnectTimeout: patience, TLS: &config.ClientTLS{
 		SPIFFEID: w.ca.ID("db").String(), CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key, StartTLS: "postgres",

@@ -129,7 +129,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	fmt.Fprintf(stdout, "%s\n", machine())
+	fmt.Fprintf(stdout, "commit %s, %s\n", revision(), machine())
 	code := 0
 	var compared []string
 	for _, c := range chosen {

@@ -33,7 +33,7 @@ func TestBudget(t *testing.T) {
 	if n := retries(&b, 0.2); n != 0 {
 		t.Errorf("%d after nine seconds", n)
 	}
-	now = now.Add(time.Second)
+	now = now.Add(2 * time.Second)
 	if n := retries(&b, 0.2); n != budgetFloor*budgetSeconds {
 		t.Errorf("%d when all that is over", n)
 	}

@@ -146,7 +146,7 @@ func TestSessions(t *testing.T) {
 		resumed("a server of the new CA", server(newAuthority(t, next, forNames("db.test"))), "a", false)
 
 		// The server's certificate ends, and it has another one: it is not resumed with the one that has ended.
-		short := newAuthority(t, next, forNames("db.test"))
+		short := newAuthority(t, next, forNames("db.test"), func(c *x509.Certificate) { c.NotAfter = time.Now().Add(30 * time.Minute) })
 		brief := server(short)
 		resumed("before the end", brief, "c", false)
 		resumed("before the end, again", brief, "c", true)

@@ -109,6 +109,12 @@ func TestPostgresWithoutTLS(t *testing.T) {
 				if io.ReadFull(far, b); string(b) != c.answer {
 					t.Errorf("the answer is %q", b)
 				}
+				if c.answer == "E" {
+					near.Close()
+					if said, err := io.ReadAll(far); err != nil || !strings.Contains(string(said), "TLS only") {
+						t.Errorf("said %q, and then %v", said, err)
+					}
+				}
 			}
 			if err != nil {
 				return

@@ -58,6 +58,7 @@ type joined struct {
 	half     atomic.Int64 // nanoseconds from began to the first end of input; 0: none yet
 
 	ending [3]atomic.Bool // by side: its output has been, or is about to be, ended by us
+	torn   [3]atomic.Bool // by side: a write has failed, perhaps in the middle of a TLS record
 
 	mu     sync.Mutex
 	result Result
@@ -188,10 +189,19 @@ func (j *joined) finish() {
 		Abort(j.pair.Client)
 		Abort(j.pair.Server)
 	} else {
-		j.pair.Client.Close()
-		j.pair.Server.Close()
+		j.close(Client, j.pair.Client)
+		j.close(Server, j.pair.Server)
 	}
 	j.done(result)
+}
+
+// close closes a side in an orderly way. After a torn record a close_notify would mean nothing, and only wait for a peer
+// that does not read.
+func (j *joined) close(side Side, c net.Conn) {
+	if j.torn[side].Load() {
+		c = bare(c)
+	}
+	c.Close()
 }
 
 // bare is the connection below TLS.

@@ -42,7 +42,7 @@ func (s *stream) other() Side { return Client + Server - s.side }
 // run moves bytes until the input ends or something breaks.
 func (s *stream) run() {
 	err := s.move()
-	if err == nil && !s.j.ending[s.side].Load() && gone(s.from) {
+	if err == nil && gone(s.from) && !s.j.ending[s.side].Load() { // in this order: we may be ending it just now
 		// The opposite direction has met the reset while writing; all that is left for the reader is an end that
 		// looks orderly. A connection that we have not ended ourselves cannot be over after an orderly end.
 		err = syscall.ECONNRESET
@@ -77,7 +77,10 @@ func (s *stream) run() {
 // classify turns a failed read on a side into an outcome; answered says whether the server has sent anything.
 func classify(side Side, answered bool, err error) outcome.Outcome {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "remote error" { // an alert, in the words of crypto/tls
+	if errors.As(err, &op) && op.Op == "local error" { // an alert that we have sent, in the words of crypto/tls
+		return outcome.TLS
+	}
+	if op != nil && op.Op == "remote error" { // one that we have got
 		if side == Server && !answered {
 			return outcome.Denied
 		}
@@ -110,6 +113,7 @@ func (s *stream) write(b []byte) error {
 	s.j.busy.Add(-1)
 	s.j.moved(s.side, int64(n))
 	if err != nil {
+		s.j.torn[s.other()].Store(true)
 		return errWrite{err}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"argosy/bench/load"
+	"argosy/bench/usage"
 	"argosy/internal/backoff"
 )
 
@@ -89,7 +90,7 @@ func idle(ctx context.Context, l *lab, g *target) (sample, error) {
 		return nil, err
 	}
 	return sample{
-		{"memory per connection", "KiB", (during.memory - before.memory) / float64(n)},
+		{"memory per connection", "KiB", (during.Memory - before.Memory) / float64(n)},
 		{"CPU at rest", "% of a core", busy},
 		{"connections", "", float64(n)},
 	}, nil
@@ -115,7 +116,7 @@ func churn(ctx context.Context, l *lab, g *target) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	var first, last usage
+	var first, last usage.Usage
 	for round := range 10 {
 		r := load.Exchanges{Addr: g.addr, Connections: 200, Size: 100, Reconnect: true, Count: int64(l.settings.Churn)}.Run(ctx)
 		if r.Count < int64(l.settings.Churn) {
@@ -132,10 +133,10 @@ func churn(ctx context.Context, l *lab, g *target) (sample, error) {
 		}
 	}
 	return sample{
-		{"memory after the first round", "MiB", first.memory / 1024},
-		{"memory after the tenth", "MiB", last.memory / 1024},
-		{"growth", "%", (last.memory/first.memory - 1) * 100},
-		{"descriptors left", "", float64(last.files - start.files)},
+		{"memory after the first round", "MiB", first.Memory / 1024},
+		{"memory after the tenth", "MiB", last.Memory / 1024},
+		{"growth", "%", (last.Memory/first.Memory - 1) * 100},
+		{"descriptors left", "", float64(last.Files - start.Files)},
 	}, nil
 }
 
@@ -151,7 +152,7 @@ func process(ctx context.Context, l *lab, g *target) (sample, error) {
 	busy, err := atRest(ctx, g, l.settings.Rest)
 	return sample{
 		{"start to listening", "ms", float64(g.starting) / float64(time.Millisecond)},
-		{"memory", "MiB", u.memory / 1024},
+		{"memory", "MiB", u.Memory / 1024},
 		{"CPU at rest", "% of a core", busy},
 	}, err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"argosy/bench/load"
+	"argosy/bench/usage"
 	"argosy/e2e/stack"
 	"argosy/internal/devca"
 )
@@ -110,6 +111,7 @@ type hop struct {
 	listen, upstream string
 	tlsIn, tlsOut    bool // with client certificates when mutual
 	mutual           bool
+	bulk             bool // all that comes is bulk
 }
 
 // hops are the proxies of a topology; clients connect to the first one.
@@ -137,7 +139,7 @@ type target struct {
 }
 
 // start starts a peer before a backend and waits until connections can be made. The caller stops it.
-func (l *lab) start(ctx context.Context, p peer, t topology, backend string) (*target, error) {
+func (l *lab) start(ctx context.Context, p peer, t topology, backend string, bulk bool) (*target, error) {
 	if p.start == nil {
 		return &target{peer: p.name, addr: backend}, nil
 	}
@@ -147,6 +149,7 @@ func (l *lab) start(ctx context.Context, p peer, t topology, backend string) (*t
 	g := &target{peer: p.name, addr: hops[0].listen, tls: t == inTLS}
 	for i := len(hops) - 1; i >= 0; i-- {
 		began := time.Now()
+		hops[i].bulk = bulk
 		proc, err := p.start(ctx, l, hops[i])
 		if err == nil {
 			g.procs = append(g.procs, proc)
@@ -214,27 +217,22 @@ func (g *target) stop() {
 	g.procs = nil
 }
 
+// cpu is what the processes have used so far.
 func (g *target) cpu() (time.Duration, error) {
-	var total time.Duration
-	for _, p := range g.procs {
-		u, err := groupUsage(p.Pid())
-		if err != nil {
-			return 0, err
-		}
-		total += u.cpu
-	}
-	return total, nil
+	u, err := g.usage()
+	return u.CPU, err
 }
 
-func (g *target) usage() (total usage, err error) {
+// usage adds up the processes and their children.
+func (g *target) usage() (total usage.Usage, err error) {
 	for _, p := range g.procs {
-		u, err := groupUsage(p.Pid())
+		u, err := usage.Group(p.Pid())
 		if err != nil {
 			return total, err
 		}
-		total.cpu += u.cpu
-		total.memory += u.memory
-		total.files += u.files
+		total.CPU += u.CPU
+		total.Memory += u.Memory
+		total.Files += u.Files
 	}
 	return total, nil
 }

@@ -72,8 +72,8 @@ listener "bench" {
 	}
 }
 
-// haproxy has two threads, splices what it can, and is otherwise as its manual would have it in production. It counts the
-// pipes among its open files when it starts; 200 are more than all streams need.
+// haproxy has two threads, and is otherwise as its manual would have it in production. It splices where it thinks that it
+// is worth it; where all is bulk it is told to, which is cheaper there and dearer elsewhere. It counts the pipes among its open files when it starts; 200 are more than all streams need.
 func haproxy() peer {
 	return peer{
 		name:      "haproxy",
@@ -90,6 +90,10 @@ func haproxy() peer {
 			if h.tlsOut {
 				out = fmt.Sprintf(" ssl crt %s ca-file %s verify required sni str(%s) verifyhost %s", l.bundles.client, l.client.CA, serverName, serverName)
 			}
+			splice := "option splice-auto"
+			if h.bulk {
+				splice = "option splice-request\n  option splice-response"
+			}
 			path, err := l.write(h.name+".cfg", fmt.Sprintf(`global
   nbthread 2
   maxconn %d
@@ -98,7 +102,7 @@ func haproxy() peer {
   ssl-default-server-options ssl-min-ver TLSv1.3
 defaults
   mode tcp
-  option splice-auto
+  %s
   option dontlognull
   timeout connect 10s
   timeout client 1h
@@ -106,7 +110,7 @@ defaults
 listen bench
   bind %s%s
   server backend %s%s
-`, mostConnections(), h.listen, in, h.upstream, out))
+`, mostConnections(), splice, h.listen, in, h.upstream, out))
 			if err != nil {
 				return nil, err
 			}
@@ -116,7 +120,7 @@ listen bench
 }
 
 // nginx has two workers that share one socket: with a socket each, a client's few connections may all end up with one of
-// them.
+// them. Where all is bulk it has larger buffers.
 func nginx() peer {
 	return peer{
 		name:      "nginx",
@@ -135,6 +139,9 @@ stream {
   tcp_nodelay on;
   server {
 `, l.stack.Path(h.name+".pid"), 2*mostConnections())
+			if h.bulk {
+				b.WriteString("    proxy_buffer_size 128k;\n")
+			}
 			if h.tlsIn {
 				fmt.Fprintf(&b, "    listen %s ssl backlog=4096;\n    ssl_certificate %s;\n    ssl_certificate_key %s;\n    ssl_protocols TLSv1.3;\n    ssl_session_cache shared:bench:10m;\n",
 					h.listen, l.server.Cert, l.server.Key)

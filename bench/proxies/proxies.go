@@ -126,7 +126,7 @@ func (s Settings) run(ctx context.Context, c scenario, all []peer) (result *Resu
 			}
 			g := targets[p.name]
 			if g == nil {
-				if g, err = l.start(ctx, p, c.topology, server.addr()); err == nil && c.backend == echoes {
+				if g, err = l.start(ctx, p, c.topology, server.addr(), c.backend == sources); err == nil && c.backend == echoes {
 					err = g.passes(ctx)
 				}
 				if g != nil {

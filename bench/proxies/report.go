@@ -186,6 +186,7 @@ func (r *Report) Print(to io.Writer) {
 			fmt.Fprintf(to, "  not measured: %s\n", strings.ReplaceAll(n, "\n", "\n    "))
 		}
 	}
+	r.printAims(to)
 	for _, n := range r.Notes {
 		fmt.Fprintf(to, "\n%s\n", n)
 	}

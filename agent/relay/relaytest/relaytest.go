@@ -10,6 +10,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -25,52 +27,120 @@ const patience = 20 * time.Second
 // Run runs the contract over all combinations of plain and TLS sides.
 func Run(t *testing.T, make func(t *testing.T) relay.Relay) {
 	kinds := []struct {
-		name                 string
-		tlsClient, tlsServer bool
-	}{
-		{"plain-plain", false, false},
-		{"tls-plain", true, false},
-		{"plain-tls", false, true},
-		{"tls-tls", true, true},
-	}
-	cases := []struct {
 		name string
-		run  func(t *testing.T, e *env)
+		env  env
 	}{
-		{"echo with unequal amounts", unequal},
-		{"half-close by the client", clientHalfClose},
-		{"half-close by the server", serverHalfClose},
-		{"half-close of both at once", bothHalfClose},
-		{"bulk both ways at once", bulk},
-		{"bulk that pauses", bulkPauses},
-		{"reset by the client", clientReset},
-		{"reset by the server", serverReset},
-		{"reset during bulk", resetDuringBulk},
-		{"last words before a reset", lastWords},
-		{"slow reader", slowReader},
-		{"early bytes", early},
-		{"idle", idle},
-		{"idle is not slow", idleNotSlow},
-		{"cut", cut},
-		{"live counts", liveCounts},
+		{"plain-plain", env{}},
+		{"tls-plain", env{tlsClient: true}},
+		{"plain-tls", env{tlsServer: true}},
+		{"tls-tls", env{tlsClient: true, tlsServer: true}},
+		{"unix-plain", env{unixClient: true}},
+		{"plain-unix", env{unixServer: true}},
+		{"unix-unix", env{unixClient: true, unixServer: true}},
+		{"unix-tls", env{unixClient: true, tlsServer: true}},
 	}
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			for _, c := range cases {
+			for _, c := range cases() {
+				if c.needs&^k.env.has() != 0 {
+					continue
+				}
 				t.Run(c.name, func(t *testing.T) {
-					t.Parallel()
-					c.run(t, &env{t: t, relay: make(t), tlsClient: k.tlsClient, tlsServer: k.tlsServer})
+					if !c.alone {
+						t.Parallel()
+					}
+					e := k.env
+					e.t, e.relay = t, make(t)
+					c.run(t, &e)
 				})
 			}
 		})
 	}
 }
 
+// What a case needs of a kind of pairs.
+const (
+	tcp       = 1 << iota // on both sides: Unix sockets know no resets, and time is the same for them
+	secured               // TLS on some side
+	tlsServer             // TLS on that side
+	plain                 // no TLS
+)
+
+func (e *env) has() (has int) {
+	for _, h := range []struct {
+		ok  bool
+		has int
+	}{
+		{!e.unixClient && !e.unixServer, tcp}, {e.tlsClient || e.tlsServer, secured}, {e.tlsServer, tlsServer},
+		{!e.tlsClient && !e.tlsServer, plain},
+	} {
+		if h.ok {
+			has |= h.has
+		}
+	}
+	return has
+}
+
+type testCase struct {
+	name  string
+	run   func(t *testing.T, e *env)
+	needs int
+	alone bool // nothing else may run beside
+}
+
+func cases() []testCase {
+	return []testCase{
+		{name: "memory", run: memory, alone: true},
+		{name: "churn", run: churn, needs: tcp, alone: true},
+		{name: "echo with unequal amounts", run: unequal},
+		{name: "segments of one byte", run: segments},
+		{name: "half-close by the client", run: clientHalfClose},
+		{name: "half-close by the server", run: serverHalfClose},
+		{name: "half-close of both at once", run: bothHalfClose},
+		{name: "half-closed and active", run: halfCloseActive, needs: tcp},
+		{name: "half-closed and silent", run: halfCloseSilent},
+		{name: "half-closed and stuck", run: halfCloseUntaken},
+		{name: "half-closed without a limit", run: halfCloseForever, needs: tcp},
+		{name: "bulk both ways at once", run: bulk},
+		{name: "bulk that pauses", run: bulkPauses},
+		{name: "much both ways at once", run: much, needs: plain},
+		{name: "reset by the client", run: clientReset, needs: tcp},
+		{name: "reset by the server", run: serverReset, needs: tcp},
+		{name: "reset at once", run: resetAtOnce, needs: tcp},
+		{name: "reset during bulk", run: resetDuringBulk, needs: tcp},
+		{name: "reset after the other's end", run: resetAfterEnd, needs: tcp},
+		{name: "reset by who does not read", run: resetPressed, needs: tcp},
+		{name: "reset by who is not read", run: resetPressing, needs: tcp},
+		{name: "last words before a reset", run: lastWords, needs: tcp},
+		{name: "slow reader", run: slowReader},
+		{name: "early bytes", run: early},
+		{name: "many early bytes", run: earlyMuch},
+		{name: "idle", run: idle, needs: tcp},
+		{name: "idle is not slow", run: idleNotSlow, needs: tcp},
+		{name: "lifetime", run: lifetime, needs: tcp},
+		{name: "no first byte", run: firstByte},
+		{name: "a first byte", run: firstByteCame, needs: tcp},
+		{name: "answered", run: answered, needs: tcp},
+		{name: "quiet", run: quiet, needs: tcp},
+		{name: "cut", run: cut},
+		{name: "cut at once", run: cutAtOnce},
+		{name: "cut under pressure", run: cutPressed, needs: tcp},
+		{name: "live counts", run: liveCounts},
+		{name: "TLS cut off", run: tlsCut, needs: tcp | secured},
+		{name: "TLS cut off as an answer", run: tlsCutAnswer, needs: tcp | secured},
+		{name: "garbage in TLS", run: tlsGarbage, needs: tcp | secured},
+		{name: "denied by an alert", run: tlsDenied, needs: tcp | tlsServer},
+		{name: "tickets", run: tlsTickets, needs: tcp | tlsServer},
+	}
+}
+
 // env makes pairs of one kind.
 type env struct {
-	t                    *testing.T
-	relay                relay.Relay
-	tlsClient, tlsServer bool
+	t                      *testing.T
+	relay                  relay.Relay
+	tlsClient, tlsServer   bool
+	unixClient, unixServer bool
+	drip                   bool // the peers send every byte on its own
 }
 
 // world is a joined pair as its two peers see it.
@@ -87,8 +157,8 @@ func (e *env) join(edit func(*relay.Pair)) *world {
 	e.t.Helper()
 	w := &world{t: e.t, meter: &relay.Meter{Parent: &relay.Meter{}}, results: make(chan relay.Result, 2)}
 	p := relay.Pair{Meter: w.meter}
-	w.client, p.Client = Pipe(e.t, e.tlsClient, false)
-	w.server, p.Server = Pipe(e.t, e.tlsServer, true)
+	w.client, p.Client = e.pipe(e.unixClient, e.tlsClient, false)
+	w.server, p.Server = e.pipe(e.unixServer, e.tlsServer, true)
 	if edit != nil {
 		edit(&p)
 	}
@@ -140,12 +210,43 @@ func (w *world) expect(o outcome.Outcome, first relay.Side, in, out int64) {
 // is what a relay gets. nearDials says which of them opened the connection and is the TLS client.
 func Pipe(t testing.TB, withTLS, nearDials bool) (far, near net.Conn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	far, near = sockets(t, false, nearDials)
+	if withTLS {
+		return secure(t, far, near, nearDials)
+	}
+	return far, near
+}
+
+func (e *env) pipe(unix, withTLS, nearDials bool) (far, near net.Conn) {
+	e.t.Helper()
+	far, near = sockets(e.t, unix, nearDials)
+	if e.drip {
+		far = drip{far}
+	}
+	if withTLS {
+		return secure(e.t, far, near, nearDials)
+	}
+	return far, near
+}
+
+// sockets makes a connection, by TCP over loopback or between Unix sockets; nearDials says which end opened it.
+func sockets(t testing.TB, unix, nearDials bool) (far, near net.Conn) {
+	t.Helper()
+	network, address := "tcp", "127.0.0.1:0"
+	if unix {
+		dir, err := os.MkdirTemp("", "relay") // t.TempDir is too long for the address of a socket
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		network, address = "unix", filepath.Join(dir, "s")
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	dialled, err := net.Dial("tcp", l.Addr().String())
+	dialled, err := net.Dial(network, l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,30 +254,32 @@ func Pipe(t testing.TB, withTLS, nearDials bool) (far, near net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if withTLS {
-		server, client := Certificate(t)
-		if nearDials {
-			dialled = relay.Carry(dialled)
-		} else {
-			accepted = relay.Carry(accepted)
-		}
-		s, c := tls.Server(accepted, server), tls.Client(dialled, client)
-		var shaking sync.WaitGroup
-		shaking.Go(func() {
-			if err := s.Handshake(); err != nil {
-				t.Errorf("handshake: %v", err)
-			}
-		})
-		if err := c.Handshake(); err != nil {
-			t.Errorf("handshake: %v", err)
-		}
-		shaking.Wait()
-		accepted, dialled = s, c
-	}
 	if nearDials {
 		return accepted, dialled
 	}
 	return dialled, accepted
+}
+
+// secure puts TLS on both ends.
+func secure(t testing.TB, far, near net.Conn, nearDials bool) (farTLS, nearTLS net.Conn) {
+	t.Helper()
+	server, client := Certificate(t)
+	near = relay.Carry(near)
+	f, n := tls.Client(far, client), tls.Server(near, server)
+	if nearDials {
+		f, n = tls.Server(far, server), tls.Client(near, client)
+	}
+	var shaking sync.WaitGroup
+	shaking.Go(func() {
+		if err := f.Handshake(); err != nil {
+			t.Errorf("handshake: %v", err)
+		}
+	})
+	if err := n.Handshake(); err != nil {
+		t.Errorf("handshake: %v", err)
+	}
+	shaking.Wait()
+	return f, n
 }
 
 // payload is n bytes that differ from those of another seed.
@@ -192,8 +295,8 @@ func closeWrite(t *testing.T, c net.Conn) {
 	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Fatalf("half-close: %v", err)
 	}
-	if s, ok := c.(*tls.Conn); ok {
-		if err := s.NetConn().(*net.TCPConn).CloseWrite(); err != nil {
+	if _, ok := c.(*tls.Conn); ok {
+		if err := bare(c).CloseWrite(); err != nil {
 			t.Fatalf("half-close: %v", err)
 		}
 	}

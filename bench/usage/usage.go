@@ -1,6 +1,5 @@
-//go:build linux
-
-package proxies
+// Package usage reads from /proc what processes use.
+package usage
 
 import (
 	"bytes"
@@ -15,16 +14,38 @@ import (
 // The kernel counts a process's time in hundredths of a second on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
-// usage is what a process group has used.
-type usage struct {
-	cpu    time.Duration // user and system
-	memory float64       // resident, KiB; pages that processes share count for each
-	files  int           // open descriptors
+// Usage is what a process, or a group of them, has used.
+type Usage struct {
+	CPU    time.Duration // user and system, so far
+	Memory float64       // resident, KiB; pages that processes share count for each
+	Files  int           // open descriptors
 }
 
-// groupUsage adds up the processes of a group: workers and children stay in that of their first process. One that ends
+// Process looks at one process.
+func Process(pid int) (u Usage, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, fmt.Errorf("read the CPU time: %w", err)
+	}
+	s, err := parseStat(text)
+	if err != nil {
+		return u, err
+	}
+	u.CPU = s.cpu
+	if u.Memory, err = resident(pid); err != nil {
+		return u, err
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return u, fmt.Errorf("read the open files: %w", err)
+	}
+	u.Files = len(files)
+	return u, nil
+}
+
+// Group adds up the processes of a group: workers and children stay in that of their first process. One that ends
 // meanwhile takes its CPU time along, so a group is to be looked at while its processes live.
-func groupUsage(group int) (total usage, err error) {
+func Group(group int) (total Usage, err error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return total, fmt.Errorf("read the processes: %w", err)
@@ -46,14 +67,14 @@ func groupUsage(group int) (total usage, err error) {
 		if s.group != group {
 			continue
 		}
+		u, err := Process(pid)
+		if err != nil {
+			continue // likewise
+		}
 		found = true
-		total.cpu += s.cpu
-		if kb, err := resident(pid); err == nil {
-			total.memory += kb
-		}
-		if files, err := os.ReadDir("/proc/" + e.Name() + "/fd"); err == nil {
-			total.files += len(files)
-		}
+		total.CPU += u.CPU
+		total.Memory += u.Memory
+		total.Files += u.Files
 	}
 	if !found {
 		return total, errors.New("read the CPU time: the process has ended")
