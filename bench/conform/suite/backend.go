@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -146,34 +147,49 @@ func (b *bed) wait(d time.Duration) error {
 	}
 }
 
-// ready waits until a connection comes through to the backend, and nothing of an earlier case is left there.
+// settling is how long the proxy may still connect to the backend on behalf of a client that has left. Such a connection
+// would be taken for that of the next client.
+const settling = 300 * time.Millisecond
+
+// ready waits until a connection comes through to the backend, and nothing of an earlier client is left there.
 func (b *bed) ready() error {
 	if b.backend.listener == nil {
 		if err := b.backend.listen(); err != nil {
 			return err
 		}
 	}
-	b.backend.forget()
+	calm := b.backend.forget() == 0 && b.opened > 0
+	var last error
 	for {
-		client, server, err := b.open()
-		if err == nil {
-			client.within(2 * time.Second) // what another process has opened here may be silent
-			server.within(2 * time.Second)
-			if err = client.send(10); err == nil {
-				err = server.expect(10)
-			}
-			client.raw.Close()
-			server.raw.Close()
-			if err == nil {
-				return nil
-			}
+		err := b.probe()
+		if err == nil && calm {
+			return nil
 		}
-		// A proxy may keep away from a backend that has failed for a while.
-		if b.wait(100*time.Millisecond) != nil {
-			return fmt.Errorf("before the case, no connection came through: %w", err)
+		if last == nil || b.ctx.Err() == nil { // else it tells only that it was interrupted
+			last = err
 		}
-		b.backend.forget()
+		// A proxy may keep away for a while from a backend that has failed.
+		if b.wait(settling) != nil {
+			return fmt.Errorf("before the case, no connection came through: %w", cmp.Or(last, context.Cause(b.ctx)))
+		}
+		calm = b.backend.forget() == 0 && err == nil
 	}
+}
+
+// probe sends a few bytes through a connection of its own.
+func (b *bed) probe() error {
+	client, server, err := b.open()
+	if err != nil {
+		return err
+	}
+	defer client.raw.Close()
+	defer server.raw.Close()
+	client.within(2 * time.Second) // what another process has opened here may be silent
+	server.within(2 * time.Second)
+	if err := client.send(10); err != nil {
+		return err
+	}
+	return server.expect(10)
 }
 
 // learn finds out how the proxy ends TLS when all is in order.
@@ -275,6 +291,11 @@ func (b *bed) open() (client, server *conn, err error) {
 		err = e
 	}
 	if err != nil {
+		for _, c := range []*conn{client, server} { // the proxy need not hold on to either
+			if c != nil {
+				c.raw.Close()
+			}
+		}
 		return nil, nil, err
 	}
 	b.opened++

@@ -294,7 +294,7 @@ func TestUntoldClientIsSeen(t *testing.T) {
 }
 
 func TestNoProxy(t *testing.T) {
-	s, err := New(Config{Target: freeAddress(t), Backend: freeAddress(t), Limit: 300 * time.Millisecond})
+	s, err := New(Config{Target: freeAddress(t), Backend: freeAddress(t), Limit: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
