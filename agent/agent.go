@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -188,6 +189,11 @@ func (a *Agent) chores() (stop func()) {
 			case <-tick.C:
 				a.names.evict()
 				a.forgetRetired()
+				if a.names.tend() {
+					tick.Reset(moveInterval/2 + rand.N(moveInterval)) // not all agents at the same time
+				} else {
+					tick.Reset(time.Second)
+				}
 			case <-ctx.Done():
 				return
 			}

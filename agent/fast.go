@@ -78,13 +78,13 @@ func (c *connection) takeOut(flow *relay.Flow, lease *balance.Lease) {
 // next picks an endpoint and begins to connect it; last is why the one before could not be.
 func (c *connection) next(last error) {
 	o, d := c.setup.loop, c.destination
-	lease, err := d.pick(d.binding.Value(), o.tried)
+	lease, err := d.pick(d.binding.Value(), c.wish(""))
 	switch {
 	case err == nil:
 	case last != nil:
 		c.lost(last)
 		return
-	case errors.Is(err, balance.ErrPending):
+	case errors.Is(err, balance.ErrPending), errors.Is(err, balance.ErrWait):
 		c.takeOut(o.flow, nil)
 		return
 	default:

@@ -253,6 +253,7 @@ func (a *Agent) commit(g, old *generation) {
 		l.state.limits.SetLimits(limits(l.config))
 		kept[l.name] = true
 	}
+	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
 	a.access.Use(g.accessLog)

@@ -30,6 +30,8 @@ type metrics struct {
 	clusterActive *prometheus.GaugeVec
 	clusterOpened *prometheus.CounterVec
 	endpoints     *prometheus.GaugeVec
+	ejectedNow    *prometheus.GaugeVec
+	ejections     *prometheus.CounterVec
 	failures      *prometheus.CounterVec
 	overBudget    *prometheus.CounterVec
 	connect       *prometheus.HistogramVec
@@ -93,6 +95,8 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 		clusterActive: gauge("argosy_cluster_connections_active", "Open connections to the endpoints of a cluster.", byCluster...),
 		clusterOpened: counter("argosy_cluster_connections_opened_total", "Connections opened to the endpoints of a cluster.", byCluster...),
 		endpoints:     gauge("argosy_endpoints", "Endpoints of a cluster that get new connections.", byCluster...),
+		ejectedNow:    gauge("argosy_endpoints_ejected", "Endpoints of a cluster that get no connections because they have failed.", byCluster...),
+		ejections:     counter("argosy_endpoint_ejections_total", "Endpoints ejected: dial, or reset.", "destination", "cluster", "reason"),
 		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint.", "destination", "cluster", "reason"),
 		overBudget: counter("argosy_retry_budget_exhausted_total", "Connections not tried at another endpoint because of the budget for retries.",
 			byCluster...),
@@ -117,7 +121,8 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
-		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.overBudget, m.connect,
+		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.ejectedNow, m.ejections, m.failures,
+		m.overBudget, m.connect,
 		m.firstByte, m.duration, m.draining, m.reloads, m.unlogged, newTrafficCollector(m), up, info,
 	} {
 		if err := reg.Register(c); err != nil {
@@ -222,6 +227,8 @@ func (m *metrics) forgetCluster(destination, cluster string) {
 	m.clusterActive.DeletePartialMatch(labels)
 	m.clusterOpened.DeletePartialMatch(labels)
 	m.endpoints.DeletePartialMatch(labels)
+	m.ejectedNow.DeletePartialMatch(labels)
+	m.ejections.DeletePartialMatch(labels)
 	m.failures.DeletePartialMatch(labels)
 	m.overBudget.DeletePartialMatch(labels)
 	m.connect.DeletePartialMatch(labels)

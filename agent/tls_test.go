@@ -65,7 +65,7 @@ func (p *proxy) dialTLS(listener string, c *tls.Config) (*tls.Conn, string) {
 // startTLSBackend is startBackend behind TLS.
 func startTLSBackend(t *testing.T, name string, c *tls.Config) string {
 	t.Helper()
-	return serve(t, func(raw net.Conn) {
+	return serveEach(t, func(raw net.Conn) {
 		s := tls.Server(raw, c)
 		defer s.Close()
 		fmt.Fprintf(s, "%s\n", name)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,33 +13,6 @@ import (
 	"argosy/agent/proxyproto"
 	"argosy/dtab"
 )
-
-// serve hands every connection to a free port to handle, and returns the port's address.
-func serve(t *testing.T, handle func(net.Conn)) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				handle(c)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	return l.Addr().String()
-}
 
 // sayHeader says which PROXY header a connection has begun with.
 func sayHeader(c net.Conn) {
@@ -68,7 +40,7 @@ func sayHeader(c net.Conn) {
 func TestProxyHeaderOut(t *testing.T) {
 	w := newWorld(t)
 	server, client := w.files("fleet", "fleet.test"), w.files("entry")
-	cfg := baseConfig(map[string][]string{"one": {serve(t, sayHeader)}, "two": {serve(t, sayHeader)}})
+	cfg := baseConfig(map[string][]string{"one": {serveEach(t, sayHeader)}, "two": {serveEach(t, sayHeader)}})
 	encrypted := listenerTo("tls", "/svc/two")
 	encrypted.TLS = &config.ServerTLS{
 		Certificates: []config.Certificate{{CertFile: server.Cert, KeyFile: server.Key}},
@@ -109,7 +81,7 @@ func TestPostgresOut(t *testing.T) {
 	w := newWorld(t)
 	files := w.files("entry")
 	server := w.identity("db").Server()
-	addr := serve(t, func(c net.Conn) {
+	addr := serveEach(t, func(c net.Conn) {
 		c.SetDeadline(time.Now().Add(patience))
 		var request [8]byte
 		if _, err := io.ReadFull(c, request[:]); err != nil || string(request[4:]) != "\x04\xd2\x16\x2f" {

@@ -227,7 +227,7 @@ func picker(t *testing.T, addrs ...string) (*balance.Balancer, func(func(string)
 	b.Update([]namer.Cluster{{
 		ID: dtab.MustParsePath("/#/a"), Share: 1, Addr: namer.Addr{Status: namer.OK, Endpoints: es},
 	}})
-	return b, b.Pick
+	return b, func(tried func(string) bool) (*balance.Lease, error) { return b.Pick(balance.Request{Tried: tried}) }
 }
 
 func open(b *balance.Balancer) (n int) {
@@ -325,9 +325,9 @@ func TestConnectBlames(t *testing.T) {
 		left   time.Duration // of the connection's time
 		want   balance.EndpointState
 	}{
-		{"refuses", refused(t), Default(), time.Minute, balance.Failing},
-		{"does not answer", silent, &Policy{Timeout: 20 * time.Millisecond, TLS: handshake.TLS}, time.Minute, balance.Failing},
-		{"does not answer in the connection's time", silent, handshake, 2 * fairChance, balance.Failing},
+		{"refuses", refused(t), Default(), time.Minute, balance.Ejected},
+		{"does not answer", silent, &Policy{Timeout: 20 * time.Millisecond, TLS: handshake.TLS}, time.Minute, balance.Ejected},
+		{"does not answer in the connection's time", silent, handshake, 2 * fairChance, balance.Ejected},
 		{"had no time to answer", silent, handshake, fairChance / 10, balance.Active},
 		{"could not be asked", silent, &Policy{TLS: func(namer.Endpoint) (*tls.Config, error) {
 			return nil, os.NewSyscallError("socket", syscall.EMFILE)
