@@ -41,6 +41,10 @@ func NewEcho() (*Echo, error) {
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		return fail(err)
 	}
+	// Accepted sockets inherit it: many of them are not to hold much in the kernel.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 128<<10); err != nil {
+		return fail(err)
+	}
 	if err := unix.Listen(fd, 4096); err != nil {
 		return fail(err)
 	}

@@ -53,7 +53,7 @@ func TestEcho(t *testing.T) {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(30 * time.Second))
-	c.(*net.TCPConn).SetReadBuffer(4096) // so that the server has to keep most of it
+	c.(*net.TCPConn).SetReadBuffer(64 << 10) // so that the server has to keep most of it
 	sent := make([]byte, maxWaiting-1)
 	for i := range sent {
 		sent[i] = byte(i >> 3 * i)
