@@ -12,6 +12,7 @@ export GOWORK = off
 BIN   := bin/argosy
 COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 TOOLS := $(CURDIR)/.cache/bin
+REPORT ?= .cache/bench.json
 
 # The race detector needs cgo, and that a C compiler; Go itself turns cgo off where there is none.
 RACE := $(shell [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
@@ -22,7 +23,7 @@ endif
 # The end-to-end tests measure time; they run by themselves.
 UNIT = $(filter-out argosy/e2e argosy/e2e/%,$(shell $(GO) list ./...))
 
-.PHONY: help build demo demo-nomad servers test test-short race e2e bench fuzz lint generate clean
+.PHONY: help build demo demo-nomad servers test test-short race e2e bench bench-report conform fuzz lint generate clean
 
 help:
 	@printf '%s\n' \
@@ -35,7 +36,10 @@ help:
 	  'make servers      find or build Consul, Nomad and Prometheus, and print where they are' \
 	  'make race         the tests that need no servers, with the race detector' \
 	  'make e2e          the end-to-end tests alone; ARGS=-run=TestX for one' \
-	  'make bench        the figures of docs/performance.md, about five minutes; ARGS="-only parse,bind" for some of them' \
+	  'make bench        naming, and the data plane beside other proxies, about half an hour; ARGS=-quick for a first look,' \
+	  '                  ARGS="-only requests,bulk" for some of it, ARGS=-list for what there is' \
+	  'make bench-report what make bench wrote to $(REPORT) about proxies, into docs/performance.md' \
+	  'make conform      docs/conformance.md: how argosy, HAProxy, nginx and Consul'"'"'s proxy treat TCP, about ten minutes' \
 	  'make fuzz         each fuzz test for FUZZTIME (10s)' \
 	  'make lint         gofmt, go vet, staticcheck, govulncheck where its database can be reached' \
 	  'make generate     what is generated from the sources, such as the configuration reference' \
@@ -76,7 +80,16 @@ e2e: servers
 # Not go run: Ctrl-C is to reach it, so that it takes its servers down.
 bench: servers
 	@$(GO) build -o $(TOOLS)/bench ./bench
-	@$(TOOLS)/bench $(ARGS)
+	@$(TOOLS)/bench -json $(REPORT) $(ARGS)
+
+bench-report:
+	@$(GO) build -o $(TOOLS)/bench ./bench
+	@$(TOOLS)/bench -report $(REPORT)
+
+# Likewise. Peers that are not installed are left out.
+conform: servers
+	@$(GO) build -o $(TOOLS)/conform ./bench/conform
+	@$(TOOLS)/conform -all -patience 500ms -doc docs/conformance.md $(ARGS)
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

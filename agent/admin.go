@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -25,8 +26,16 @@ type adminServer struct {
 	logger   hclog.Logger
 }
 
-func newAdminServer(address string, h http.Handler, logger hclog.Logger) (*adminServer, error) {
-	l, err := net.Listen("tcp", address)
+// newAdminServer listens on address, or on the socket that another process has opened there where inherited is not nil.
+func newAdminServer(address string, inherited *os.File, h http.Handler, logger hclog.Logger) (*adminServer, error) {
+	var l net.Listener
+	var err error
+	if inherited != nil {
+		l, err = net.FileListener(inherited)
+		inherited.Close()
+	} else {
+		l, err = net.Listen("tcp", address)
+	}
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) && op.Err != nil {

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,7 @@ import (
 
 	"argosy/agent/accesslog"
 	"argosy/agent/config"
+	"argosy/agent/handover"
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 )
@@ -67,6 +69,9 @@ type Agent struct {
 	states   map[string]*listenerState // by listener
 	retired  []*listener               // gone from the configuration, with connections or their metrics left
 	registry *registry
+	before   *handover.Inheritance // of the process before this one; nil: there was none
+	offering *handover.Offering    // to the one after it; nil: none
+	handed   bool                  // it has taken over
 }
 
 // New binds all sockets and prepares everything that can fail. Nothing is served before Run.
@@ -98,9 +103,13 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
 	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
+	a.inherit(cfg.Handover)
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {
 		a.closeRelay()
+		if a.before != nil {
+			a.before.Close()
+		}
 		return nil, err
 	}
 	a.current.Store(g)
@@ -120,6 +129,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.commit(a.current.Load(), nil)
 	a.changing.Unlock()
 	close(a.started)
+	a.succeed(a.current.Load().config)
 
 	stopChores := a.chores()
 	select {
@@ -179,6 +189,11 @@ func (a *Agent) chores() (stop func()) {
 			case <-tick.C:
 				a.names.evict()
 				a.forgetRetired()
+				if a.names.tend() {
+					tick.Reset(moveInterval/2 + rand.N(moveInterval)) // not all agents at the same time
+				} else {
+					tick.Reset(time.Second)
+				}
 			case <-ctx.Done():
 				return
 			}

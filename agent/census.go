@@ -61,6 +61,11 @@ func (n *census) empty() (<-chan struct{}, int) {
 	return n.none, n.live
 }
 
+func (n *census) count() int {
+	_, live := n.empty()
+	return live
+}
+
 // all returns the connections, oldest first.
 func (n *census) all() []*connection {
 	n.mu.Lock()

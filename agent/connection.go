@@ -160,9 +160,10 @@ func (c *connection) run(picked *balance.Lease) {
 			return
 		}
 		c.destination = d
+		d.budget.Connection(time.Now())
 	}
 	generation := c.agent.current.Load()
-	server, lease, err := dial.Connect(ctx, d.picker(ctx, picked),
+	server, lease, err := dial.Connect(ctx, c.request(in, generation), d.picker(ctx, picked, c.wish(in.ServerName)),
 		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
 		c.refuse(in.Conn, err)
@@ -202,6 +203,7 @@ func (c *connection) joined(link relay.Link) {
 	stopped := c.setup.stopped
 	c.phase, c.link, c.setup = open, link, nil
 	c.mu.Unlock()
+	c.lease.Own(c)
 	if stopped != "" {
 		link.Cut(stopped)
 	}
@@ -231,6 +233,9 @@ func (c *connection) routed(in *listen.Inbound) {
 func (c *connection) attempted(a dial.Attempt) {
 	d := c.destination
 	m := c.agent.metrics.cluster(d.label, d.clusterLabel(a.Lease.Key))
+	if a.OverBudget {
+		m.overBudget.Inc()
+	}
 	if a.Err == nil {
 		m.connect.Observe(a.Took.Seconds())
 	} else {
@@ -300,7 +305,7 @@ func (c *connection) refused(err error) {
 func (c *connection) finish(r relay.Result) {
 	m := c.listener.state.metrics
 	if c.traffic != nil {
-		c.lease.Done()
+		c.lease.End(c.ending(r))
 		c.traffic.endpoint.cluster.observe(c.age(), r.Answered)
 		c.agent.metrics.disconnected(c.traffic)
 	}

@@ -12,14 +12,19 @@ func (a *Agent) leave() {
 	a.draining.Store(true)
 	a.metrics.draining.Set(1)
 	a.changing.Lock() // a reload that has begun before comes first; none begins from now on
-	g := a.current.Load()
+	g, handed := a.current.Load(), a.handed
 	a.changing.Unlock()
+	if a.offering != nil {
+		a.offering.Close()
+	}
 	d := g.config.Drain
 	_, open := a.census.empty()
 	a.logger.Info("draining", "connections", open, "propagation", d.Propagation, "timeout", d.Timeout)
 
 	a.registry.close()
-	a.pause(d.Propagation)
+	if !handed { // else those who look us up still come, to another process
+		a.pause(d.Propagation)
+	}
 	for _, l := range g.listeners {
 		l.port.stop()
 	}

@@ -24,8 +24,10 @@ type onLoop struct {
 	deadline time.Time
 	began    time.Time      // of the attempt
 	lease    *balance.Lease // of the attempt
+	policy   *dial.Policy   // of the attempt
 	failed   []string       // addresses
 	retries  int
+	share    float64 // of retries
 }
 
 // acceptOnLoop takes a connection over on a thread of the event loop.
@@ -55,6 +57,7 @@ func (c *connection) goOnLoop(flow *relay.Flow) {
 		return
 	}
 	c.destination = d
+	d.budget.Connection(time.Now())
 	c.next(nil)
 }
 
@@ -75,13 +78,13 @@ func (c *connection) takeOut(flow *relay.Flow, lease *balance.Lease) {
 // next picks an endpoint and begins to connect it; last is why the one before could not be.
 func (c *connection) next(last error) {
 	o, d := c.setup.loop, c.destination
-	lease, err := d.pick(d.binding.Value(), o.tried)
+	lease, err := d.pick(d.binding.Value(), c.wish(""))
 	switch {
 	case err == nil:
 	case last != nil:
 		c.lost(last)
 		return
-	case errors.Is(err, balance.ErrPending):
+	case errors.Is(err, balance.ErrPending), errors.Is(err, balance.ErrWait):
 		c.takeOut(o.flow, nil)
 		return
 	default:
@@ -95,10 +98,10 @@ func (c *connection) next(last error) {
 		return
 	}
 	if len(o.failed) == 0 {
-		o.retries = rule.policy.Retries
+		o.retries, o.share = rule.policy.Retries, rule.policy.RetryShare
 	}
-	o.lease, o.began = lease, time.Now()
-	o.flow.Dial(addr, rule.prepare, min(cmp.Or(rule.policy.Timeout, dial.DefaultTimeout), time.Until(o.deadline)), c.dialled)
+	o.lease, o.policy, o.began = lease, rule.policy, time.Now()
+	o.flow.Dial(addr, rule.policy.Prepare, min(cmp.Or(rule.policy.Timeout, dial.DefaultTimeout), time.Until(o.deadline)), c.dialled)
 }
 
 // dialled is called by the event loop when an attempt has ended.
@@ -107,26 +110,32 @@ func (c *connection) dialled(err error) {
 	lease := o.lease
 	o.lease = nil
 	took := time.Since(o.began)
-	if err != nil {
+	if err == nil && o.policy.ProxyProtocol != "" {
+		err = o.flow.Send(o.policy.Preface(dial.Info{Client: c.client, Local: o.flow.Local()}))
+	}
+	gone := errors.Is(err, relay.ErrClientGone)
+	if err != nil && !gone {
 		err = outcome.Errorf(outcome.Dial, "%s: %w", lease.Endpoint.Addr, err)
 	}
-	c.attempted(dial.Attempt{Lease: lease, Took: took, Err: err})
 	c.mu.Lock()
 	stopped := c.setup.stopped
 	c.mu.Unlock()
+	again := err != nil && !gone && stopped == "" && len(o.failed) < o.retries && time.Now().Before(o.deadline)
+	over := again && !c.destination.budget.Retry(time.Now(), o.share)
+	c.attempted(dial.Attempt{Lease: lease, Took: took, Err: err, OverBudget: over})
 	if err == nil && stopped == "" {
 		lease.Connected()
 		c.connected(lease)
 		c.joined(o.flow.Join(c.pair(o.at), c.ended))
 		return
 	}
-	if stopped != "" || dial.Blameless(time.Until(o.deadline) <= 0, took, err) {
+	if stopped != "" || gone || dial.Blameless(time.Until(o.deadline) <= 0, took, err) {
 		lease.Done()
 	} else {
 		lease.Fail()
 	}
 	o.failed = append(o.failed, lease.Endpoint.Addr)
-	if stopped != "" || len(o.failed) > o.retries || time.Now().After(o.deadline) {
+	if !again || over {
 		c.lost(err)
 		return
 	}

@@ -24,6 +24,7 @@ type generation struct {
 	identities map[identityKey]*liveIdentity
 	clients    []clientRule
 	otherwise  clientRule  // where no client block fits
+	tells      bool        // some endpoints are told of their clients
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
 	services   []register.Service // in Consul's catalog
@@ -57,8 +58,17 @@ func (r *clientRule) direct(lease *balance.Lease) (netip.AddrPort, bool) {
 	return addr, err == nil && addr.Addr().Zone() == ""
 }
 
-// prepare sets up a socket that is to be dialled.
-func (r *clientRule) prepare(fd int) error { return r.config.Socket.Set(fd) }
+// newRule makes a client block ready, but for its TLS.
+func newRule(c config.Client) clientRule {
+	p := &dial.Policy{
+		Timeout: c.ConnectTimeout, Retries: c.Retries, RetryShare: c.RetryBudget,
+		Socket: c.Socket, FastOpen: c.FastOpen, ProxyProtocol: c.ProxyProtocol,
+	}
+	if c.TLS != nil {
+		p.StartTLS = c.TLS.StartTLS
+	}
+	return clientRule{prefix: c.Prefix, config: c, policy: p}
+}
 
 // fixed are the names of the configuration.
 func (g *generation) fixed() []dtab.Path {
@@ -97,7 +107,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		old = &generation{config: &config.Config{}}
 	}
 	g = &generation{config: cfg, identities: map[identityKey]*liveIdentity{},
-		otherwise: clientRule{policy: dial.Default(), config: config.DefaultClient()}}
+		otherwise: newRule(config.DefaultClient())}
 
 	if old.naming != nil && sameNaming(old.config, cfg) {
 		g.naming = old.naming
@@ -124,7 +134,8 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		return i, nil
 	}
 	for _, c := range cfg.Clients {
-		rule := clientRule{prefix: c.Prefix, config: c, policy: &dial.Policy{Timeout: c.ConnectTimeout, Retries: c.Retries}}
+		rule := newRule(c)
+		g.tells = g.tells || c.ProxyProtocol != ""
 		if c.TLS != nil {
 			if rule.policy.TLS, err = clientTLS(c.TLS, identity); err != nil {
 				return nil, nil, fmt.Errorf("client %s: %w", c.Prefix, err)
@@ -150,7 +161,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			l.label = c.SNI.Prefix.String() + "/*"
 		}
 		if l.port = old.port(keyOf(c)); l.port == nil {
-			if l.port, err = openPort(context.Background(), c, a.logger); err != nil {
+			if l.port, err = openPort(context.Background(), c, a.inherited(socketName(keyOf(c))), a.logger); err != nil {
 				return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 			}
 			undos = append(undos, l.port.stop)
@@ -162,10 +173,11 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		}
 		g.listeners = append(g.listeners, l)
 	}
+	g.keepTLS(old)
 	if old.admin != nil && old.config.Admin == cfg.Admin {
 		g.admin = old.admin
 	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.handler(), a.logger); err != nil {
+		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
 			return nil, nil, err
 		}
 		undos = append(undos, g.admin.stop)
@@ -215,15 +227,10 @@ func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, err
 		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
-		key := identityKey{connect: c.TLS.Connect, ca: c.TLS.ClientCAFile}
-		if len(c.TLS.Certificates) > 0 {
-			key.cert, key.key = c.TLS.Certificates[0].CertFile, c.TLS.Certificates[0].KeyFile
-		}
-		i, err := identity(key)
-		if err != nil {
+		var err error
+		if r.TLS, err = serverTLS(c.TLS, identity); err != nil {
 			return nil, err
 		}
-		r.TLS = i.Server()
 	}
 	return r, nil
 }
@@ -246,6 +253,7 @@ func (a *Agent) commit(g, old *generation) {
 		l.state.limits.SetLimits(limits(l.config))
 		kept[l.name] = true
 	}
+	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
 	a.access.Use(g.accessLog)

@@ -51,16 +51,23 @@ func (c *connection) known(in *listen.Inbound) error {
 	if c.counted {
 		return nil
 	}
-	if in.Proxy == nil || in.Proxy.Local || !in.Proxy.Source.IsValid() {
+	if in.Proxy == nil || !in.Proxy.Source.IsValid() {
 		return nil // it speaks for itself, such as by a health check
 	}
-	if ok, why := c.listener.state.limits.Move(netip.Addr{}, in.Client.Addr()); !ok {
+	l := c.listener
+	ok, why := l.state.limits.Move(netip.Addr{}, in.Client.Addr())
+	if !ok && l.config.Limits.AtLimit != config.Queue {
 		return c.atLimit(why)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.client, c.counted = in.Client, true
-	return nil
+	c.mu.Unlock()
+	if ok {
+		return nil
+	}
+	l.state.limits.Leave(netip.Addr{}) // its place is for others while it waits
+	c.admitted = false
+	return c.queue()
 }
 
 // atLimit counts a connection that is refused because of a limit.

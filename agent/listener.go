@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type port struct {
 	current atomic.Pointer[listener]
 	running sync.WaitGroup
 
+	left     bool           // another process has the socket
 	stopLoop func()         // set when the event loop accepts
 	rest     func(net.Conn) // takes what is queued then
 }
@@ -59,11 +61,20 @@ func keyOf(l config.Listener) portKey {
 	return key
 }
 
-func openPort(ctx context.Context, l config.Listener, logger hclog.Logger) (*port, error) {
-	socket, err := listen.Open(ctx, l.Address, listen.Options{
+// openPort listens for l, on a socket that another process has opened where inherited is not nil.
+func openPort(ctx context.Context, l config.Listener, inherited *os.File, logger hclog.Logger) (*port, error) {
+	options := listen.Options{
 		Network: l.Network, Unix: listen.UnixFile(l.Unix), ReusePort: l.ReusePort,
 		Accepted: l.Socket, FastOpen: l.FastOpen, Logger: logger,
-	})
+	}
+	var socket *listen.Socket
+	var err error
+	if inherited != nil {
+		socket, err = listen.FromFile(inherited, options)
+		inherited.Close()
+	} else {
+		socket, err = listen.Open(ctx, l.Address, options)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -106,12 +117,25 @@ func (p *port) startOnLoop(a *Agent) error {
 
 // stop takes what is queued, closes the socket, and waits for the accepting to end.
 func (p *port) stop() {
+	if p.left {
+		return
+	}
 	if p.stopLoop != nil {
 		p.stopLoop()
 		p.socket.Drain(p.rest)
 	}
 	p.socket.Stop()
 	p.running.Wait()
+}
+
+// leave is stop where another process goes on with the socket, and with what is queued.
+func (p *port) leave() {
+	if p.stopLoop != nil {
+		p.stopLoop()
+	}
+	p.socket.Leave()
+	p.running.Wait()
+	p.left = true
 }
 
 // timeouts are those of the listener, where the client block of the destination does not say otherwise.

@@ -30,7 +30,10 @@ type metrics struct {
 	clusterActive *prometheus.GaugeVec
 	clusterOpened *prometheus.CounterVec
 	endpoints     *prometheus.GaugeVec
+	ejectedNow    *prometheus.GaugeVec
+	ejections     *prometheus.CounterVec
 	failures      *prometheus.CounterVec
+	overBudget    *prometheus.CounterVec
 	connect       *prometheus.HistogramVec
 	firstByte     *prometheus.HistogramVec
 	duration      *prometheus.HistogramVec
@@ -46,15 +49,16 @@ type metrics struct {
 
 // clusterMetrics are those of one cluster of one destination.
 type clusterMetrics struct {
-	active    prometheus.Gauge
-	opened    prometheus.Counter
-	endpoints prometheus.Gauge
-	connect   prometheus.Observer
-	firstByte prometheus.Observer
-	duration  prometheus.Observer
-	failures  map[string]prometheus.Counter
-	bound     bool // in the newest binding
-	open      int  // connections
+	active     prometheus.Gauge
+	opened     prometheus.Counter
+	endpoints  prometheus.Gauge
+	connect    prometheus.Observer
+	firstByte  prometheus.Observer
+	duration   prometheus.Observer
+	failures   map[string]prometheus.Counter
+	overBudget prometheus.Counter
+	bound      bool // in the newest binding
+	open       int  // connections
 
 	byAddress map[string]*endpointMetrics
 	rest      *endpointMetrics // of the endpoints that have no series of their own
@@ -91,7 +95,11 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 		clusterActive: gauge("argosy_cluster_connections_active", "Open connections to the endpoints of a cluster.", byCluster...),
 		clusterOpened: counter("argosy_cluster_connections_opened_total", "Connections opened to the endpoints of a cluster.", byCluster...),
 		endpoints:     gauge("argosy_endpoints", "Endpoints of a cluster that get new connections.", byCluster...),
+		ejectedNow:    gauge("argosy_endpoints_ejected", "Endpoints of a cluster that get no connections because they have failed.", byCluster...),
+		ejections:     counter("argosy_endpoint_ejections_total", "Endpoints ejected: dial, or reset.", "destination", "cluster", "reason"),
 		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint.", "destination", "cluster", "reason"),
+		overBudget: counter("argosy_retry_budget_exhausted_total", "Connections not tried at another endpoint because of the budget for retries.",
+			byCluster...),
 		connect: histogram("argosy_connect_seconds", "Time to connect an endpoint, its TLS handshake included.",
 			[]float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}, byCluster...),
 		firstByte: histogram("argosy_first_byte_seconds", "Time from connecting an endpoint to its first byte.",
@@ -113,7 +121,8 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
-		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.failures, m.connect,
+		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.ejectedNow, m.ejections, m.failures,
+		m.overBudget, m.connect,
 		m.firstByte, m.duration, m.draining, m.reloads, m.unlogged, newTrafficCollector(m), up, info,
 	} {
 		if err := reg.Register(c); err != nil {
@@ -193,13 +202,14 @@ func (m *metrics) clusterLocked(destination, cluster string) *clusterMetrics {
 		}
 	}
 	c := &clusterMetrics{
-		active:    m.clusterActive.WithLabelValues(destination, cluster),
-		opened:    m.clusterOpened.WithLabelValues(destination, cluster),
-		endpoints: m.endpoints.WithLabelValues(destination, cluster),
-		connect:   m.connect.WithLabelValues(destination, cluster),
-		firstByte: m.firstByte.WithLabelValues(destination, cluster),
-		duration:  m.duration.WithLabelValues(destination, cluster),
-		failures:  map[string]prometheus.Counter{},
+		active:     m.clusterActive.WithLabelValues(destination, cluster),
+		opened:     m.clusterOpened.WithLabelValues(destination, cluster),
+		endpoints:  m.endpoints.WithLabelValues(destination, cluster),
+		connect:    m.connect.WithLabelValues(destination, cluster),
+		firstByte:  m.firstByte.WithLabelValues(destination, cluster),
+		duration:   m.duration.WithLabelValues(destination, cluster),
+		failures:   map[string]prometheus.Counter{},
+		overBudget: m.overBudget.WithLabelValues(destination, cluster),
 	}
 	c.rest = &endpointMetrics{cluster: c, address: otherEndpoints}
 	if cluster == wireCluster {
@@ -217,7 +227,10 @@ func (m *metrics) forgetCluster(destination, cluster string) {
 	m.clusterActive.DeletePartialMatch(labels)
 	m.clusterOpened.DeletePartialMatch(labels)
 	m.endpoints.DeletePartialMatch(labels)
+	m.ejectedNow.DeletePartialMatch(labels)
+	m.ejections.DeletePartialMatch(labels)
 	m.failures.DeletePartialMatch(labels)
+	m.overBudget.DeletePartialMatch(labels)
 	m.connect.DeletePartialMatch(labels)
 	m.firstByte.DeletePartialMatch(labels)
 	m.duration.DeletePartialMatch(labels)

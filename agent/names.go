@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/agent/balance"
+	"argosy/agent/dial"
 	"argosy/agent/outcome"
 	"argosy/dtab"
 	"argosy/internal/watch"
@@ -38,6 +39,7 @@ type names struct {
 	metrics *metrics
 	logger  hclog.Logger
 	now     func() time.Time
+	clients atomic.Pointer[clientsOf]
 
 	mu     sync.Mutex
 	binder binder
@@ -55,6 +57,7 @@ type destination struct {
 	balancer *balance.Balancer
 	binding  *watch.Cell[namer.Binding]
 	refused  atomic.Uint64 // connections that got no endpoint
+	budget   dial.Budget   // for retries
 
 	stop  func()        // ends the following and waits
 	taken chan struct{} // closed when the binder's first answer, which may be Pending, has been taken
@@ -155,9 +158,14 @@ func (n *names) release(d *destination) {
 func (n *names) add(name dtab.Path, label string, fromWire bool) *destination {
 	d := &destination{
 		name: name, label: label, fromWire: fromWire, lastUsed: n.now(),
-		balancer: balance.New(balance.Options{}),
-		binding:  watch.New(namer.Binding{}, nil),
+		binding: watch.New(namer.Binding{}, nil),
 	}
+	d.balancer = balance.New(balance.Options{
+		Policy: n.policyOf(name),
+		Ejected: func(cluster string, ejected int, reason balance.Reason) {
+			n.metrics.ejected(d, cluster, ejected, reason)
+		},
+	})
 	n.byName[name.String()] = d
 	n.follow(d)
 	return d
@@ -228,19 +236,26 @@ func sameClusters(a, b []namer.Cluster) bool {
 	})
 }
 
-// picker returns the function that finds endpoints for one connection. Its first call waits until it is known what the
-// name stands for, or ctx ends. An
-// endpoint that has been picked before is the first.
-func (d *destination) picker(ctx context.Context, picked *balance.Lease) func(tried func(string) bool) (*balance.Lease, error) {
+// picker returns the function that finds endpoints for the connection that r is about. Its first call waits until it is
+// known what the name stands for, or ctx ends; each waits for a place where connections queue for one. An endpoint that
+// has been picked before is the first.
+func (d *destination) picker(
+	ctx context.Context, picked *balance.Lease, r balance.Request,
+) func(tried func(string) bool) (*balance.Lease, error) {
 	first := true
 	return func(tried func(string) bool) (*balance.Lease, error) {
+		r.Tried = tried
 		if lease := picked; lease != nil {
 			picked, first = nil, false
 			return lease, nil
 		}
 		for {
 			b, superseded := d.binding.Load()
-			lease, err := d.pick(b, tried)
+			lease, err := d.pick(b, r)
+			if errors.Is(err, balance.ErrWait) {
+				lease, err = d.balancer.Wait(ctx, r)
+				err = d.explain(b, err)
+			}
 			if err == nil || !errors.Is(err, balance.ErrPending) || !first {
 				first = false
 				return lease, err
@@ -254,21 +269,28 @@ func (d *destination) picker(ctx context.Context, picked *balance.Lease) func(tr
 	}
 }
 
-// pick is one attempt, with the outcome in its error unless it is ErrPending.
-func (d *destination) pick(b namer.Binding, tried func(string) bool) (*balance.Lease, error) {
+// pick is one attempt, which waits for nothing, with the outcome in its error unless it is ErrPending or ErrWait.
+func (d *destination) pick(b namer.Binding, r balance.Request) (*balance.Lease, error) {
 	if b.Status == namer.Pending {
 		return nil, balance.ErrPending
 	}
-	lease, err := d.balancer.Pick(tried)
+	lease, err := d.balancer.Pick(r)
+	return lease, d.explain(b, err)
+}
+
+// explain puts the outcome into an error of the balancer, unless it says to wait.
+func (d *destination) explain(b namer.Binding, err error) error {
 	switch {
-	case err == nil || errors.Is(err, balance.ErrPending):
-		return lease, err
+	case err == nil || errors.Is(err, balance.ErrPending) || errors.Is(err, balance.ErrWait):
+		return err
+	case errors.Is(err, balance.ErrFull):
+		return outcome.Errorf(outcome.Limit, "%s: %w", d.name, err)
 	case b.Status == namer.Failed:
-		return nil, outcome.Errorf(outcome.NoRoute, "%s: %w", d.name, b.Err)
+		return outcome.Errorf(outcome.NoRoute, "%s: %w", d.name, b.Err)
 	case errors.Is(err, balance.ErrEmpty):
-		return nil, outcome.Errorf(outcome.Empty, "%s: %w", d.name, err)
+		return outcome.Errorf(outcome.Empty, "%s: %w", d.name, err)
 	}
-	return nil, outcome.Errorf(outcome.NoRoute, "%s: %w", d.name, err)
+	return outcome.Errorf(outcome.NoRoute, "%s: %w", d.name, err)
 }
 
 // evict forgets the names from outside that nobody has used for a while.

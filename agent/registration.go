@@ -183,6 +183,13 @@ func (r *registry) stop() {
 	r.running.Wait()
 }
 
+// forget leaves services to another process that has the same ones, after stop.
+func (r *registry) forget(ids []string) {
+	if r.registrar != nil {
+		r.registrar.Forget(ids)
+	}
+}
+
 // deregister takes the services out of the catalog, after stop.
 func (r *registry) deregister() {
 	if r.registrar == nil {

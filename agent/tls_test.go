@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -66,29 +65,12 @@ func (p *proxy) dialTLS(listener string, c *tls.Config) (*tls.Conn, string) {
 // startTLSBackend is startBackend behind TLS.
 func startTLSBackend(t *testing.T, name string, c *tls.Config) string {
 	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				fmt.Fprintf(c, "%s\n", name)
-				io.Copy(c, c)
-			})
-		}
+	return serveEach(t, func(raw net.Conn) {
+		s := tls.Server(raw, c)
+		defer s.Close()
+		fmt.Fprintf(s, "%s\n", name)
+		io.Copy(s, s)
 	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	return l.Addr().String()
 }
 
 // TestTLSBothSides: an entry agent that originates mutual TLS, a fleet agent that terminates it, plain at both ends.

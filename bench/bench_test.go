@@ -15,21 +15,6 @@ import (
 	"argosy/dtab"
 )
 
-func TestSpread(t *testing.T) {
-	for _, c := range []struct {
-		values            []float64
-		low, median, high float64
-	}{
-		{[]float64{7}, 7, 7, 7},
-		{[]float64{3, 1, 2}, 1, 2, 3},
-		{[]float64{4, 1, 3, 2}, 1, 2.5, 4},
-	} {
-		if low, median, high := spread(c.values); low != c.low || median != c.median || high != c.high {
-			t.Errorf("%v: %v %v %v", c.values, low, median, high)
-		}
-	}
-}
-
 func TestPrint(t *testing.T) {
 	var b strings.Builder
 	printFigures(&b, []figure{
@@ -45,14 +30,6 @@ func TestPrint(t *testing.T) {
 	}
 }
 
-func TestShow(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.01234: "0.0123", 0.5: "0.500", 1: "1.00", 9.999: "10.00", 12.34: "12.3", 100: "100", 123456: "123456"} {
-		if got := show(v); got != want {
-			t.Errorf("%v: %s, want %s", v, got, want)
-		}
-	}
-}
-
 func TestArguments(t *testing.T) {
 	for _, c := range []struct {
 		args string
@@ -60,7 +37,7 @@ func TestArguments(t *testing.T) {
 		want string // in one of the outputs
 	}{
 		{"-list", 0, "watchers"},
-		{"-list -only bind", 0, "bind      binding a name\n"},
+		{"-list -only bind", 0, "bind              binding a name\n"},
 		{"-only nothing", 2, `bench: there is no section "nothing"; -list shows what there is`},
 		{"-runs 0", 2, "bench: -runs is 0, not from 1 to 1000"},
 		{"-rest 1ms", 2, "bench: -rest is 1ms, not from 1s to 1h"},

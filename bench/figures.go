@@ -6,12 +6,12 @@ import (
 	"io"
 	"os/exec"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+
+	"argosy/bench/proxies"
 )
 
 // figure is one quantity, taken several times.
@@ -31,13 +31,6 @@ func in(unit time.Duration, durations []time.Duration) []float64 {
 	return values
 }
 
-// spread is the smallest, the middle and the largest of values, which must not be empty.
-func spread(values []float64) (low, median, high float64) {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return sorted[0], (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1]
-}
-
 func printFigures(to io.Writer, figures []figure) {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
 	names := 0 // the names are to begin in one column, the numbers to end in one
@@ -48,25 +41,16 @@ func printFigures(to io.Writer, figures []figure) {
 	for _, f := range figures {
 		low, median, high := "-", "-", "-"
 		if len(f.values) > 0 {
-			l, m, h := spread(f.values)
-			low, median, high = show(l), show(m), show(h)
+			l, m, h := proxies.Spread(f.values)
+			low, median, high = proxies.Show(l), proxies.Show(m), proxies.Show(h)
 		}
 		fmt.Fprintf(w, "%-*s\t%s\t%s\t%s\t%s\t%d\t  %s\n", names, f.name, low, median, high, f.unit, len(f.values), f.note)
 	}
 	w.Flush()
 }
 
-// show prints three digits that count, and all of those before the point.
-func show(v float64) string {
-	decimals := 0
-	for limit := 100.0; decimals < 4 && v < limit && v != 0; limit /= 10 {
-		decimals++
-	}
-	return strconv.FormatFloat(v, 'f', decimals, 64)
-}
-
-// machine says what was measured, and where.
-func machine() string {
+// revision is the commit that is measured.
+func revision() string {
 	commit := "unknown"
 	if out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
 		commit = strings.TrimSpace(string(out))
@@ -74,6 +58,11 @@ func machine() string {
 			commit += " with changes"
 		}
 	}
-	return fmt.Sprintf("commit %s, %s %s/%s, %d CPUs, load %s, %s", commit, runtime.Version(), runtime.GOOS, runtime.GOARCH,
+	return commit
+}
+
+// machine says where it is measured.
+func machine() string {
+	return fmt.Sprintf("%s %s/%s, %d CPUs, load %s, %s", runtime.Version(), runtime.GOOS, runtime.GOARCH,
 		runtime.NumCPU(), cmp.Or(load(), "unknown"), time.Now().UTC().Format("2006-01-02 15:04 UTC"))
 }

@@ -1,9 +1,12 @@
 // Command bench measures the program: the same figures each time, with their spread, in tables. docs/performance.md
 // quotes what it prints.
 //
-//	bench                    everything; about five minutes
-//	bench -only parse,bind   some of it
-//	bench -list              what there is
+//	bench                         everything; about half an hour
+//	bench -quick                  a first look, in a few minutes
+//	bench -only parse,bulk        some of it
+//	bench -only bulk -argosy PATH with another binary of argosy
+//	bench -list                   what there is
+//	bench -report FILE            put what was written to FILE by -json into the documentation, and measure nothing
 //
 // What needs servers starts them on free loopback ports, and ends them. The exit code is 0 when everything was measured,
 // 1 when something could not be, 2 for wrong use.
@@ -22,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"argosy/bench/proxies"
 )
 
 func main() {
@@ -40,22 +45,29 @@ type settings struct {
 	files    int // that one namer follows
 	rest     time.Duration
 	progress io.Writer
+
+	proxies proxies.Settings // of the comparison with other proxies
+	json    string           // where its figures go; nowhere unless set
 }
 
-// section measures one thing.
+// section measures one thing. Those without a function of their own compare proxies, and are measured together at the end.
 type section struct {
 	name, title string
 	measure     func(context.Context, settings) ([]figure, error)
 }
 
 func sections() []section {
-	return []section{
+	list := []section{
 		{"parse", "reading a table", parseTable},
 		{"bind", "binding a name", bindName},
 		{"files", "the io.l5d.fs namer", followFiles},
 		{"services", "an agent that follows services in Consul", followServices},
 		{"watchers", "a namerd with watchers", serveWatchers},
 	}
+	for _, c := range scenarios() {
+		list = append(list, section{name: c[0], title: c[1]})
+	}
+	return list
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -64,6 +76,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	only := flags.String("only", "", "sections to measure, separated by commas; all unless set")
 	list := flags.Bool("list", false, "print the names of the sections")
+	quick := flags.Bool("quick", false, "measure less, for a first look")
+	from := flags.String("report", "", "read the proxies' figures from this file, write them into the documentation, and measure nothing")
+	docs := flags.String("docs", "docs/performance.md", "the page that -report writes")
+	full := proxies.Full()
+	flags.StringVar(&s.json, "json", "", "write the proxies' figures to this file")
+	flags.StringVar(&s.proxies.Argosy, "argosy", "", "the binary to compare with other proxies; built unless set")
+	flags.IntVar(&s.proxies.Rounds, "rounds", full.Rounds, "how often each figure of proxies is taken")
+	flags.DurationVar(&s.proxies.Slice, "slice", full.Slice, "how long one measurement of a proxy takes")
+	flags.IntVar(&s.proxies.Idle, "idle", full.Idle, "connections that do nothing")
+	peers := flags.String("proxies", "", "proxies to compare, separated by commas; all unless set")
 	flags.IntVar(&s.runs, "runs", 7, "how often each figure is taken")
 	flags.IntVar(&s.entries, "entries", 10_000, "entries of the table")
 	flags.IntVar(&s.services, "services", 5_000, "services that the agent follows")
@@ -76,12 +98,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 2
 	}
+	if *from != "" {
+		if err := writeReport(*from, *docs); err != nil {
+			fmt.Fprintf(stderr, "bench: %v\n", err)
+			return 1
+		}
+		return 0
+	}
+	s.proxies.Rest, s.proxies.Churn = full.Rest, full.Churn
+	if *quick {
+		s.hurry(flags)
+	}
+	if *peers != "" {
+		s.proxies.Peers = strings.Split(*peers, ",")
+	}
 	chosen, err := choose(*only)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if err == nil {
-		err = s.check()
+		err = errors.Join(s.check(), s.proxies.Check())
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
@@ -89,13 +125,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if *list {
 		for _, c := range chosen {
-			fmt.Fprintf(stdout, "%-10s%s\n", c.name, c.title)
+			fmt.Fprintf(stdout, "%-18s%s\n", c.name, c.title)
 		}
 		return 0
 	}
-	fmt.Fprintf(stdout, "%s\n", machine())
+	fmt.Fprintf(stdout, "commit %s, %s\n", revision(), machine())
 	code := 0
+	var compared []string
 	for _, c := range chosen {
+		if c.measure == nil {
+			compared = append(compared, c.name)
+			continue
+		}
 		fmt.Fprintf(stderr, "measuring %s ...\n", c.name)
 		figures, err := c.measure(ctx, s)
 		fmt.Fprintf(stdout, "\n%s: %s\n", c.name, c.title)
@@ -108,7 +149,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return 1
 		}
 	}
+	if len(compared) > 0 {
+		if err := compare(ctx, s, compared, stdout); err != nil {
+			fmt.Fprintf(stdout, "  not measured to the end: %v\n", err)
+			code = 1
+		}
+	}
 	return code
+}
+
+// hurry lowers what was not set by a flag.
+func (s *settings) hurry(flags *flag.FlagSet) {
+	set := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	q := proxies.Quick()
+	s.proxies.Rest, s.proxies.Churn = q.Rest, q.Churn
+	for name, lower := range map[string]func(){
+		"rounds":   func() { s.proxies.Rounds = q.Rounds },
+		"slice":    func() { s.proxies.Slice = q.Slice },
+		"idle":     func() { s.proxies.Idle = q.Idle },
+		"runs":     func() { s.runs = 3 },
+		"services": func() { s.services = 200 },
+		"watchers": func() { s.watchers = 500 },
+		"files":    func() { s.files = 1000 },
+		"rest":     func() { s.rest = 3 * time.Second },
+	} {
+		if !set[name] {
+			lower()
+		}
+	}
 }
 
 func choose(only string) ([]section, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"argosy/bench/proxies"
 	"argosy/e2e/stack"
 	"argosy/internal/backoff"
 )
@@ -140,10 +141,10 @@ func (b *fleet) rest(ctx context.Context) error {
 		resident = append(resident, rss)
 	}
 	window := fmt.Sprintf("windows of %v", b.settings.rest/windows)
-	_, middle, _ := spread(busy)
+	_, middle, _ := proxies.Spread(busy)
 	b.idle = middle / 100
 	b.add("memory of the agent", "MiB", "resident", resident...)
-	_, middle, _ = spread(resident)
+	_, middle, _ = proxies.Spread(resident)
 	b.add("memory per service in Consul", "KiB", "the difference, by services", (middle-b.without)*1024/float64(b.services))
 	b.add("requests to Consul at rest", "/s", window, requests...)
 	b.add("refused requests at rest", "/s", window, failures...)

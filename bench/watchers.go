@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"argosy/bench/proxies"
 	"argosy/e2e/stack"
 	"argosy/internal/backoff"
 )
@@ -116,7 +117,7 @@ func watchAndChange(ctx context.Context, s settings, st *stack.Stack, binary, wh
 	return []figure{
 		{name("from a change until all have it"), "ms", in(time.Millisecond, took), fmt.Sprintf("%d watchers, in one other process; aim: 1000", s.watchers)},
 		{name("CPU of namerd per change"), "ms", []float64{float64(used1-used0) / float64(time.Millisecond) / float64(s.runs)}, "mean"},
-		{name("memory of namerd"), "MiB", []float64{after}, fmt.Sprintf("resident; %s before the watchers came", show(before))},
+		{name("memory of namerd"), "MiB", []float64{after}, fmt.Sprintf("resident; %s before the watchers came", proxies.Show(before))},
 		{name("memory per watcher"), "KiB", []float64{(after - before) * 1024 / float64(s.watchers)}, ""},
 	}, nil
 }

@@ -2,18 +2,19 @@
 //
 //	b := balance.New(balance.Options{})
 //	b.Update(binding.Clusters)
-//	lease, err := b.Pick(nil)     // a cluster by its share, then the less loaded of two of its endpoints
+//	lease, err := b.Pick(balance.Request{})           // a cluster by its share, then one of its endpoints by policy
 //	conn, err := dial(lease.Endpoint)
 //	if err != nil {
 //		lease.Fail()
-//		lease, err = b.Pick(tried) // elsewhere
+//		lease, err = b.Pick(balance.Request{Tried: tried}) // elsewhere
 //	}
-//	defer lease.Done()
+//	lease.Connected()
+//	defer lease.End(balance.Ending{})
 //
 // The cluster is chosen first, by its share of the connections: to put all endpoints into one set would give a cluster
-// of 1 endpoint beside one of 50 a fiftieth of its share. Within a cluster two endpoints are drawn in proportion to
-// their weights, and the one with fewer open connections for its weight is taken (Mitzenmacher, The Power of Two Choices
-// in Randomized Load Balancing, 2001).
+// of 1 endpoint beside one of 50 a fiftieth of its share. What happens within a cluster is for its client block to say,
+// see pick.go; endpoints that fail are ejected, see eject.go; connections are moved away from endpoints that have left
+// or have too many of them by Tend, see move.go.
 package balance
 
 import (
@@ -22,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"argosy/agent/config"
 	"argosy/dtab"
 	"argosy/namer"
 )
@@ -36,72 +38,103 @@ var (
 	ErrEmpty = errors.New("no cluster of the name has an endpoint")
 	// ErrExhausted means that every endpoint has been tried.
 	ErrExhausted = errors.New("every endpoint has been tried")
+	// ErrFull means that the cluster has as many connections as it may have.
+	ErrFull = errors.New("the cluster has its max_connections")
+	// ErrWait means the same where connections queue: Wait waits for a place.
+	ErrWait = errors.New("the cluster has its max_connections, and connections queue for it")
 )
 
 // Options are all optional.
 type Options struct {
+	// Policy returns the client block of a cluster; the defaults of a client block unless set.
+	Policy func(cluster dtab.Path) *config.Client
 	// Rand returns a number in [0,1). It is called by one goroutine at a time.
 	Rand func() float64
-	// Now is the clock for the penalty of failed endpoints.
+	// Now is the clock for ejections, slow start and Tend.
 	Now func() time.Time
+	// Ejected is told when an endpoint of a cluster, named by its Key, is ejected, with the reason, or is not ejected any
+	// more, without one; and how many of the cluster are now. It must not block and not call the balancer.
+	Ejected func(cluster string, ejected int, reason Reason)
 }
-
-const (
-	// A failed endpoint gets no connection for penaltyMin if another one can, and twice as long at each further failure.
-	penaltyMin = time.Second
-	penaltyMax = 10 * time.Second
-)
 
 // Balancer chooses among the clusters of one name. Its methods may be called from any goroutine.
 type Balancer struct {
-	rand func() float64
-	now  func() time.Time
+	rand    func() float64
+	now     func() time.Time
+	ejected func(string, int, Reason)
 
 	mu       sync.Mutex
+	policy   func(dtab.Path) *config.Client
 	clusters []*cluster          // of the newest update
 	known    bool                // there was an update
-	loads    map[loadKey]*load   // also of endpoints that have left and still have connections
-	byID     map[string]*cluster // the clusters above, by key
-	counts   map[string]*counts  // by key, of the clusters above
+	byKey    map[string]*cluster // also those that have left and still have connections
+	round    uint64              // of Pick: which clusters it has given up
 }
 
+// cluster is what is known of one cluster. It outlives updates, and its place in the name as long as it has connections.
 type cluster struct {
-	key       string
-	id        dtab.Path
-	residual  dtab.Path
-	share     float64
-	status    namer.Status
-	err       error
-	stale     bool
-	endpoints []*load
+	key      string
+	id       dtab.Path
+	residual dtab.Path
+	share    float64
+	status   namer.Status
+	err      error
+	stale    bool
+	policy   *config.Client
+
+	here      bool // in the newest update
+	loads     map[string]*load
+	endpoints []*load   // of the newest update
+	sums      []float64 // of the weights of the endpoints up to each
+	settled   bool      // it had endpoints: those that come now are new
+	warm      time.Time // when the last new endpoint has its full weight
+
+	opened, failed uint64 // attempts to connect, since the name has this cluster
+	open           int    // leases
+	promised       int    // places given to those who wait
+	waiting        []*waiter
+	ejected        int    // of the endpoints
+	skipped        uint64 // the round in which Pick has given it up
+
+	cutCredit, moveCredit float64   // connections that may be ended now
+	tended                time.Time // when the credits were reckoned
+	uneven                bool      // endpoints have come, and the excess of others is not yet gone
 }
-
-// counts are what has become of the attempts to connect a cluster's endpoints.
-type counts struct{ opened, failed uint64 }
-
-type loadKey struct{ cluster, addr string }
 
 // load is what is known of one endpoint of one cluster. It outlives updates, and the endpoint as long as it has
 // connections.
 type load struct {
-	key      loadKey
-	cluster  dtab.Path
-	endpoint namer.Endpoint
-	weight   float64
-	gone     bool // not in the newest update
-	open     int  // leases
-	failures int  // in a row
-	penalty  time.Time
+	place   *Place
+	cluster *cluster
+	weight  float64
+	hash    uint64
+	gone    bool      // not in the newest update
+	listed  bool      // in the update before
+	left    time.Time // when it went
+	since   time.Time // when it came, if it was not there from the start
+	open    int       // leases
+	owned   []*Lease  // those that have an owner
+	leaving int       // of these, how many have been asked to stop
+	excess  int       // how many are still to be moved
+
+	ejection
 }
 
 // New makes a balancer without endpoints: Pick returns ErrPending until the first Update.
 func New(o Options) *Balancer {
-	b := &Balancer{rand: o.Rand, now: o.Now, loads: map[loadKey]*load{}, byID: map[string]*cluster{}}
+	b := &Balancer{rand: o.Rand, now: o.Now, policy: o.Policy, ejected: o.Ejected, byKey: map[string]*cluster{}}
 	if b.rand == nil {
 		b.rand = rand.Float64
 	}
 	if b.now == nil {
 		b.now = time.Now
+	}
+	if b.policy == nil {
+		c := config.DefaultClient()
+		b.policy = func(dtab.Path) *config.Client { return &c }
+	}
+	if b.ejected == nil {
+		b.ejected = func(string, int, Reason) {}
 	}
 	return b
 }
@@ -114,162 +147,102 @@ func Key(id dtab.Path) string {
 	return id.String()
 }
 
+// Use replaces the policy, also of the connections that are open.
+func (b *Balancer) Use(policy func(cluster dtab.Path) *config.Client) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.policy = policy
+	for _, c := range b.byKey {
+		c.policy = policy(c.id)
+		c.reckonWarmth()
+		b.admit(c)
+	}
+}
+
 // Update replaces the clusters. Endpoints that stay keep their counts; those that left get no new connections and are
 // forgotten when their last connection ends.
 func (b *Balancer) Update(clusters []namer.Cluster) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := b.now()
 	b.known = true
-	for _, l := range b.loads {
-		l.gone = true
+	for _, c := range b.byKey {
+		c.here, c.endpoints, c.sums = false, nil, nil
+		for _, l := range c.loads {
+			if l.listed = !l.gone; l.listed {
+				l.gone, l.left = true, now
+			}
+		}
 	}
 	b.clusters = make([]*cluster, 0, len(clusters))
-	b.byID = make(map[string]*cluster, len(clusters))
-	counted := b.counts
-	b.counts = make(map[string]*counts, len(clusters))
-	for _, c := range clusters {
-		key := Key(c.ID)
-		if same := b.byID[key]; same != nil && len(c.ID) > 0 { // one cluster on two branches: its shares add up
-			same.share += c.Share
+	for _, u := range clusters {
+		key := Key(u.ID)
+		c := b.byKey[key]
+		if len(u.ID) == 0 || c == nil {
+			c = &cluster{key: key, id: u.ID, policy: b.policy(u.ID), loads: map[string]*load{}, tended: now}
+		}
+		if c.here { // one cluster on two branches: its shares add up
+			c.share += u.Share
 			continue
 		}
-		n := &cluster{
-			key: key, id: c.ID, residual: c.Residual, share: c.Share,
-			status: c.Addr.Status, err: c.Addr.Err, stale: c.Addr.Stale,
+		if len(u.ID) > 0 {
+			b.byKey[key] = c
 		}
-		for _, e := range c.Addr.Endpoints {
-			n.endpoints = append(n.endpoints, b.load(n, e))
-		}
-		b.clusters = append(b.clusters, n)
-		b.byID[key] = n
-		if b.counts[key] = counted[key]; b.counts[key] == nil {
-			b.counts[key] = &counts{}
-		}
+		c.here, c.residual, c.share = true, u.Residual, u.Share
+		c.status, c.err, c.stale = u.Addr.Status, u.Addr.Err, u.Addr.Stale
+		b.list(c, u.Addr.Endpoints, now)
+		b.clusters = append(b.clusters, c)
 	}
-	for key, l := range b.loads {
-		if l.gone && l.open == 0 {
-			delete(b.loads, key)
-		}
-	}
-}
-
-func (b *Balancer) load(c *cluster, e namer.Endpoint) *load {
-	key := loadKey{c.key, e.Addr}
-	l := b.loads[key]
-	if l == nil {
-		l = &load{key: key, cluster: c.id}
-		b.loads[key] = l
-	}
-	l.endpoint, l.gone = e, false
-	l.weight = e.Weight
-	if !(l.weight > 0) { // also NaN; a weight of 0 takes the endpoint out as long as there are others
-		l.weight = 0
-	}
-	return l
-}
-
-// Pick takes a lease on an endpoint for which tried, where not nil, is false. Endpoints that have failed lately are
-// only taken when there is no other. The errors are those above.
-func (b *Balancer) Pick(tried func(addr string) bool) (*Lease, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.known {
-		return nil, ErrPending
-	}
-	now := b.now()
-	for _, strict := range []bool{true, false} {
-		usable := func(l *load) bool {
-			if tried != nil && tried(l.endpoint.Addr) {
-				return false
-			}
-			return !strict || l.weight > 0 && !now.Before(l.penalty)
-		}
-		if c := b.pickCluster(usable); c != nil {
-			l := b.pickEndpoint(c, usable)
-			l.open++
-			return &Lease{
-				Endpoint: l.endpoint, Cluster: c.id, Residual: c.residual, Key: c.key,
-				balancer: b, load: l,
-			}, nil
-		}
-	}
-	return nil, b.nothing()
-}
-
-// pickCluster draws a cluster that has a usable endpoint, in proportion to the shares. Clusters without one leave their
-// share to the others.
-func (b *Balancer) pickCluster(usable func(*load) bool) *cluster {
-	sum, alive := 0.0, 0
-	var last *cluster
-	living := make([]*cluster, 0, 8)
-	for _, c := range b.clusters {
-		for _, l := range c.endpoints {
-			if usable(l) {
-				living = append(living, c)
-				sum += max(c.share, 0)
-				alive++
-				last = c
-				break
+	for _, c := range b.byKey {
+		for addr, l := range c.loads {
+			if l.gone && l.open == 0 {
+				delete(c.loads, addr)
 			}
 		}
-	}
-	if alive < 2 {
-		return last
-	}
-	if sum <= 0 { // none is to have any: better some than none
-		return living[int(b.rand()*float64(alive))]
-	}
-	r := b.rand() * sum
-	for _, c := range living {
-		if r -= max(c.share, 0); r < 0 {
-			return c
+		b.recountEjected(c)
+		if !c.here {
+			c.opened, c.failed, c.settled, c.uneven = 0, 0, false, false
+			b.forget(c)
+			b.dismiss(c)
 		}
 	}
-	return last
 }
 
-// pickEndpoint draws two usable endpoints in proportion to their weights and takes the less loaded one. There is at
-// least one.
-func (b *Balancer) pickEndpoint(c *cluster, usable func(*load) bool) *load {
-	first := b.draw(c, usable, nil)
-	second := b.draw(c, usable, first)
-	if second == nil {
-		return first
+// list gives a cluster its endpoints.
+func (b *Balancer) list(c *cluster, endpoints []namer.Endpoint, now time.Time) {
+	sum, came := 0.0, false
+	c.endpoints, c.sums = make([]*load, 0, len(endpoints)), make([]float64, 0, len(endpoints))
+	for _, e := range endpoints {
+		l := c.loads[e.Addr]
+		if l == nil {
+			l = &load{cluster: c, hash: hashString(e.Addr)}
+			c.loads[e.Addr] = l
+			if c.settled {
+				l.since = now
+			}
+		}
+		came = came || !l.listed
+		l.gone = false
+		l.place = &Place{Endpoint: e, Cluster: c.id, Residual: c.residual, Key: c.key}
+		l.weight = e.Weight
+		if !(l.weight > 0) { // also NaN; a weight of 0 takes the endpoint out as long as there are others
+			l.weight = 0
+		}
+		sum += l.weight
+		c.endpoints, c.sums = append(c.endpoints, l), append(c.sums, sum)
 	}
-	// Compared crosswise, which needs no division by a weight of 0.
-	if float64(second.open+1)*first.weight < float64(first.open+1)*second.weight {
-		return second
+	c.reckonWarmth()
+	if came && c.settled {
+		c.reckonExcess()
 	}
-	return first
+	c.settled = c.settled || len(endpoints) > 0
 }
 
-func (b *Balancer) draw(c *cluster, usable func(*load) bool, except *load) *load {
-	sum, count := 0.0, 0
-	for _, l := range c.endpoints {
-		if l != except && usable(l) {
-			sum += l.weight
-			count++
-		}
+// forget drops a cluster that has left and has no connections.
+func (b *Balancer) forget(c *cluster) {
+	if !c.here && len(c.loads) == 0 {
+		delete(b.byKey, c.key)
 	}
-	if count == 0 {
-		return nil
-	}
-	weight := func(l *load) float64 { return l.weight }
-	if sum <= 0 {
-		weight, sum = func(*load) float64 { return 1 }, float64(count)
-	}
-	r := b.rand() * sum
-	var last *load
-	for _, l := range c.endpoints {
-		if l == except || !usable(l) {
-			continue
-		}
-		last = l
-		if r -= weight(l); r < 0 {
-			break
-		}
-	}
-	return last
 }
 
 // nothing says why there is no endpoint.

@@ -46,7 +46,7 @@ func bound(id string, share float64, es []namer.Endpoint) namer.Cluster {
 
 func pick(t *testing.T, b *Balancer) *Lease {
 	t.Helper()
-	l, err := b.Pick(nil)
+	l, err := b.Pick(Request{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,11 +127,11 @@ func TestNothing(t *testing.T) {
 	}
 	for _, c := range cases {
 		b, _ := newTest(t)
-		if _, err := b.Pick(nil); !errors.Is(err, ErrPending) {
+		if _, err := b.Pick(Request{}); !errors.Is(err, ErrPending) {
 			t.Errorf("before the first update: %v", err)
 		}
 		b.Update(c.clusters)
-		if _, err := b.Pick(func(string) bool { return true }); !errors.Is(err, c.want) {
+		if _, err := b.Pick(Request{Tried: func(string) bool { return true }}); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
@@ -215,21 +215,26 @@ func TestElsewhere(t *testing.T) {
 	b.Update([]namer.Cluster{bound("/#/a", 1, es)})
 	tried := map[string]bool{}
 	for range 3 {
-		l, err := b.Pick(func(a string) bool { return tried[a] })
+		l, err := b.Pick(Request{Tried: func(a string) bool { return tried[a] }})
 		if err != nil || tried[l.Endpoint.Addr] {
 			t.Fatalf("picked %v, %v after %v", l, err, tried)
 		}
 		tried[l.Endpoint.Addr] = true
 		l.Fail()
 	}
-	if _, err := b.Pick(func(a string) bool { return tried[a] }); !errors.Is(err, ErrExhausted) {
+	if _, err := b.Pick(Request{Tried: func(a string) bool { return tried[a] }}); !errors.Is(err, ErrExhausted) {
 		t.Errorf("got %v", err)
 	}
 	l := pick(t, b) // all have failed lately: still better than none
 	l.Connected()
 	l.Done()
 
-	c.t = c.t.Add(penaltyMax)
+	c.t = c.t.Add(10 * time.Second)
+	for range 50 { // the others have been probed, too
+		l := pick(t, b)
+		l.Connected()
+		l.Done()
+	}
 	bad := pick(t, b)
 	bad.Fail()
 	for range 100 {
@@ -237,7 +242,7 @@ func TestElsewhere(t *testing.T) {
 			t.Fatal("an endpoint that has just failed was chosen before others")
 		}
 	}
-	c.t = c.t.Add(penaltyMax)
+	c.t = c.t.Add(10 * time.Second)
 	if l := pick(t, b); l.Endpoint.Addr != bad.Endpoint.Addr {
 		t.Error("the failed endpoint does not come back, although it is the least loaded")
 	}
@@ -275,7 +280,7 @@ func TestConcurrent(t *testing.T) {
 					b.State()
 					continue
 				}
-				l, err := b.Pick(nil)
+				l, err := b.Pick(Request{})
 				if err != nil {
 					t.Error(err)
 					return

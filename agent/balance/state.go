@@ -12,7 +12,8 @@ type EndpointState string
 // The states of an endpoint. A gone endpoint is not listed any more.
 const (
 	Active   EndpointState = "active"   // gets new connections
-	Failing  EndpointState = "failing"  // could not be connected lately: gets connections only when no other can
+	Ejected  EndpointState = "ejected"  // has failed lately: gets connections only when no other can
+	Probing  EndpointState = "probing"  // has been ejected: gets one connection, and is active when that succeeds
 	Draining EndpointState = "draining" // has left, and still has connections
 )
 
@@ -25,6 +26,10 @@ type ClusterInfo struct {
 	Stale     bool           `json:"stale,omitempty"`
 	Opened    uint64         `json:"opened"` // connections, since the name has this cluster
 	Failed    uint64         `json:"failed"` // attempts to connect one of its endpoints, likewise
+	Policy    string         `json:"policy"`
+	Open      int            `json:"open"`
+	Limit     int            `json:"max_connections,omitempty"`
+	Waiting   int            `json:"waiting,omitempty"` // for a place below the limit
 	Endpoints []EndpointInfo `json:"endpoints"`
 }
 
@@ -32,7 +37,10 @@ type ClusterInfo struct {
 type EndpointInfo struct {
 	Address string            `json:"address"`
 	State   EndpointState     `json:"state"`
+	Reason  Reason            `json:"reason,omitempty"` // why it is ejected, or was: dial or reset
+	Until   *time.Time        `json:"until,omitempty"`  // when an ejected one may be tried again
 	Weight  float64           `json:"weight"`
+	Now     *float64          `json:"weight_now,omitempty"` // where it is less, because the endpoint is new
 	Open    int               `json:"open"`
 	Meta    map[string]string `json:"meta,omitempty"`
 }
@@ -43,54 +51,60 @@ func (b *Balancer) State() []ClusterInfo {
 	defer b.mu.Unlock()
 	now := b.now()
 	infos := make([]ClusterInfo, 0, len(b.clusters))
-	index := map[string]int{}
 	for _, c := range b.clusters {
-		info := ClusterInfo{
-			Cluster: c.key, Share: c.share, Status: c.status.String(), Stale: c.stale,
-			Endpoints: make([]EndpointInfo, 0, len(c.endpoints)),
+		infos = append(infos, c.info(now))
+	}
+	leaving := make([]*cluster, 0)
+	for _, c := range b.byKey {
+		if !c.here {
+			leaving = append(leaving, c)
 		}
-		if n := b.counts[c.key]; n != nil {
-			info.Opened, info.Failed = n.opened, n.failed
-		}
-		if c.err != nil {
-			info.Error = c.err.Error()
-		}
-		for _, l := range c.endpoints {
-			info.Endpoints = append(info.Endpoints, l.info(now))
-		}
-		index[c.key] = len(infos)
+	}
+	slices.SortFunc(leaving, func(x, y *cluster) int { return cmp.Compare(x.key, y.key) })
+	for _, c := range leaving {
+		info := c.info(now)
+		info.Share, info.Status, info.Error, info.Stale = 0, "gone", "", false
 		infos = append(infos, info)
-	}
-	leaving := make([]*load, 0)
-	for _, l := range b.loads {
-		if l.gone {
-			leaving = append(leaving, l)
-		}
-	}
-	slices.SortFunc(leaving, func(x, y *load) int {
-		return cmp.Or(cmp.Compare(x.key.cluster, y.key.cluster), cmp.Compare(x.key.addr, y.key.addr))
-	})
-	for _, l := range leaving {
-		i, ok := index[l.key.cluster]
-		if !ok {
-			i = len(infos)
-			index[l.key.cluster] = i
-			infos = append(infos, ClusterInfo{Cluster: l.key.cluster, Status: "gone"})
-		}
-		infos[i].Endpoints = append(infos[i].Endpoints, l.info(now))
 	}
 	return infos
 }
 
+func (c *cluster) info(now time.Time) ClusterInfo {
+	info := ClusterInfo{
+		Cluster: c.key, Share: c.share, Status: c.status.String(), Stale: c.stale, Policy: c.policy.Balance.Policy,
+		Opened: c.opened, Failed: c.failed, Open: c.open, Limit: c.policy.MaxConnections, Waiting: len(c.waiting),
+		Endpoints: make([]EndpointInfo, 0, len(c.loads)),
+	}
+	if c.err != nil {
+		info.Error = c.err.Error()
+	}
+	for _, l := range c.endpoints {
+		info.Endpoints = append(info.Endpoints, l.info(now))
+	}
+	n := len(info.Endpoints)
+	for _, l := range c.loads {
+		if l.gone {
+			info.Endpoints = append(info.Endpoints, l.info(now))
+		}
+	}
+	slices.SortFunc(info.Endpoints[n:], func(x, y EndpointInfo) int { return cmp.Compare(x.Address, y.Address) })
+	return info
+}
+
 func (l *load) info(now time.Time) EndpointInfo {
-	state := Active
+	e := l.place.Endpoint
+	info := EndpointInfo{Address: e.Addr, State: Active, Weight: e.Weight, Open: l.open, Meta: e.Meta}
 	switch {
 	case l.gone:
-		state = Draining
-	case now.Before(l.penalty):
-		state = Failing
+		info.State = Draining
+	case l.reason != "" && now.Before(l.until):
+		until := l.until
+		info.State, info.Reason, info.Until = Ejected, l.reason, &until
+	case l.reason != "":
+		info.State, info.Reason = Probing, l.reason
 	}
-	return EndpointInfo{
-		Address: l.endpoint.Addr, State: state, Weight: l.endpoint.Weight, Open: l.open, Meta: l.endpoint.Meta,
+	if w := l.cluster.weight(l, now); w < l.weight {
+		info.Now = &w
 	}
+	return info
 }

@@ -33,7 +33,7 @@ type ClientTimeouts struct {
 
 // ClientTLS originates TLS: to a named server, or to a Connect service.
 type ClientTLS struct {
-	ServerName        string   // sent as SNI and, unless SPIFFEID or Pins say otherwise, expected in the certificate
+	ServerName        string   // sent as SNI and, unless SPIFFEID says otherwise, expected in the certificate
 	SPIFFEID          string   // expected in the certificate, in place of a name
 	Pins              []string // SHA-256 of a public key (SPKI, base64); one of them must be in the chain
 	ALPN              []string // offered

@@ -105,8 +105,7 @@ type rawRebalance struct {
 
 // rawClientTLS needs one of `server_name`, `spiffe_id`, `pins` and `connect`.
 type rawClientTLS struct {
-	// The name that is asked for (SNI), and that the endpoint's certificate must have unless `spiffe_id` or `pins` say
-	// otherwise.
+	// The name that is asked for (SNI), and that the endpoint's certificate must have unless `spiffe_id` says otherwise.
 	ServerName hclx.Attr `hcl:"server_name,optional" type:"string"`
 	// The SPIFFE id that the endpoint's certificate must have, such as `spiffe://example.org/db`.
 	SPIFFEID hclx.Attr `hcl:"spiffe_id,optional" type:"string"`

@@ -66,7 +66,8 @@ type rawLimits struct {
 	QueueTimeout hclx.Attr `hcl:"queue_timeout,optional" type:"duration" default:"1s"`
 }
 
-// rawProxyProtocol says whose PROXY headers are believed; connections from elsewhere must not start with one.
+// rawProxyProtocol says whose PROXY headers are believed. In connections from elsewhere one is nothing but bytes. Over Unix
+// sockets all are believed.
 type rawProxyProtocol struct {
 	// Networks such as `10.0.0.0/8`, or addresses. Required.
 	From hclx.Attr `hcl:"from,optional" type:"list of strings" required:"true"`

@@ -16,6 +16,8 @@ type Attempt struct {
 	Lease *balance.Lease
 	Took  time.Duration
 	Err   error // nil for the one that answered
+	// OverBudget says that another endpoint would have been tried after this one, had the budget for retries allowed it.
+	OverBudget bool
 }
 
 // fairChance is how long an endpoint must have had to answer before it is blamed that a connection's time has run out.
@@ -26,17 +28,20 @@ const fairChance = 100 * time.Millisecond
 // that failed first allows, and never the same one twice. A server that refuses us is not tried elsewhere, for the
 // refusal is the same there. note, where not nil, gets every attempt.
 //
+// A retry also needs room in the budget of r, which counts new connections elsewhere; without, the connection ends with the error that it has.
+//
 // An error of pick for the first endpoint is returned as it is; when there is no other endpoint left, the error is that
 // of the last attempt. The lease is the caller's to end.
 func Connect(
 	ctx context.Context,
+	r Request,
 	pick func(tried func(addr string) bool) (*balance.Lease, error),
 	policyOf func(*balance.Lease) *Policy,
 	note func(Attempt),
 ) (net.Conn, *balance.Lease, error) {
 	var failed []string
 	var last error
-	retries := 0
+	retries, share := 0, 0.0
 	tried := func(addr string) bool {
 		for _, f := range failed {
 			if f == addr {
@@ -55,29 +60,30 @@ func Connect(
 		}
 		policy := policyOf(lease)
 		if len(failed) == 0 {
-			retries = policy.Retries
+			retries, share = policy.Retries, policy.RetryShare
 		}
 		began := time.Now()
-		conn, err := policy.Dial(ctx, lease.Endpoint)
-		took := time.Since(began)
-		if note != nil {
-			note(Attempt{Lease: lease, Took: took, Err: err})
+		conn, err := policy.Dial(ctx, r, lease.Endpoint)
+		attempt := Attempt{Lease: lease, Took: time.Since(began), Err: err}
+		failed = append(failed, lease.Endpoint.Addr)
+		last = err
+		again := err != nil && ctx.Err() == nil && len(failed) <= retries && outcome.Of(err, outcome.Dial) != outcome.Denied
+		if again && !r.Budget.Retry(time.Now(), share) {
+			again, attempt.OverBudget = false, true
 		}
-		if err == nil {
+		if note != nil {
+			note(attempt)
+		}
+		switch {
+		case err == nil:
 			lease.Connected()
 			return conn, lease, nil
-		}
-		if errors.Is(ctx.Err(), context.Canceled) || Blameless(ctx.Err() != nil, took, err) {
+		case errors.Is(ctx.Err(), context.Canceled) || Blameless(ctx.Err() != nil, attempt.Took, err):
 			lease.Done()
-		} else {
+		default:
 			lease.Fail()
 		}
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return nil, nil, err
-		}
-		last = err
-		failed = append(failed, lease.Endpoint.Addr)
-		if ctx.Err() != nil || len(failed) > retries || outcome.Of(err, outcome.Dial) == outcome.Denied {
+		if !again {
 			return nil, nil, last
 		}
 	}

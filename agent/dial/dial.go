@@ -1,7 +1,7 @@
 // Package dial opens connections to endpoints: with a timeout, with TLS or Connect where configured, and elsewhere when
 // an endpoint does not answer.
 //
-//	conn, lease, err := dial.Connect(ctx, pick, policyOf, note)
+//	conn, lease, err := dial.Connect(ctx, dial.Request{}, pick, policyOf, note)
 //
 // Every error carries the outcome that the connection ends with: dial, tls or denied.
 package dial
@@ -19,30 +19,61 @@ import (
 
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
+	"argosy/agent/socket"
 	"argosy/namer"
 )
 
 // Defaults of a policy.
 const (
-	DefaultTimeout = time.Second
-	DefaultRetries = 2
+	DefaultTimeout    = time.Second
+	DefaultRetries    = 2
+	DefaultRetryShare = 0.2
 )
 
 // Policy says how to connect the endpoints of some clusters. It is not changed after its first use.
 type Policy struct {
-	Timeout time.Duration // for one endpoint, its TLS handshake included; DefaultTimeout unless set
+	Timeout time.Duration // for one endpoint, all that is said before the client's bytes included; DefaultTimeout unless set
 	Retries int           // further endpoints tried after one has failed
+	// RetryShare is how many retries there may be for each new connection, where a Request has a Budget.
+	RetryShare float64
+
+	Socket        socket.Options
+	FastOpen      bool   // see socket.FastOpenConnect
+	ProxyProtocol string // the header that endpoints get first: ProxyV1, ProxyV2, or ""
 
 	// TLS returns the configuration for one endpoint; nil for plain TCP. Its error ends the attempt with outcome tls.
-	TLS func(namer.Endpoint) (*tls.Config, error)
+	TLS      func(namer.Endpoint) (*tls.Config, error)
+	StartTLS string // how TLS is asked for first: Postgres, or ""
+}
+
+// Request is what one connection asks for. The zero Request asks for nothing.
+type Request struct {
+	Info     Info
+	StartTLS string  // the client has been told in this protocol that there is TLS, and its own TLS will be passed on
+	Budget   *Budget // of the destination; nil: every retry is allowed
 }
 
 // Default is the policy where none is configured: plain TCP.
-func Default() *Policy { return &Policy{Timeout: DefaultTimeout, Retries: DefaultRetries} }
+func Default() *Policy {
+	return &Policy{
+		Timeout: DefaultTimeout, Retries: DefaultRetries, RetryShare: DefaultRetryShare,
+		Socket: socket.Options{NoDelay: true, KeepAlive: socket.DefaultKeepAlive},
+	}
+}
+
+// Prepare sets up the descriptor of a TCP socket before it is connected.
+func (p *Policy) Prepare(fd int) error {
+	if p.FastOpen {
+		if err := socket.FastOpenConnect(fd); err != nil {
+			return err
+		}
+	}
+	return p.Socket.Set(fd)
+}
 
 // Dial connects one endpoint. The connection is a *net.TCPConn, a *net.UnixConn, or a *tls.Conn after its handshake.
 // With TLS 1.3 a server may still refuse us after that, see relay.Result.
-func (p *Policy) Dial(ctx context.Context, ep namer.Endpoint) (net.Conn, error) {
+func (p *Policy) Dial(ctx context.Context, r Request, ep namer.Endpoint) (net.Conn, error) {
 	timeout := p.Timeout
 	if timeout <= 0 {
 		timeout = DefaultTimeout
@@ -57,24 +88,91 @@ func (p *Policy) Dial(ctx context.Context, ep namer.Endpoint) (net.Conn, error) 
 			return nil, outcome.Errorf(outcome.TLS, "%s: no TLS identity for it: %w", ep.Addr, err)
 		}
 	}
-	network := "tcp"
-	if strings.HasPrefix(ep.Addr, "/") {
-		network = "unix"
-	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, network, ep.Addr)
+	c, err := p.open(ctx, ep)
 	if err != nil {
 		return nil, outcome.Errorf(outcome.Dial, "%s: %w", ep.Addr, bare(err))
+	}
+	server, err := p.greet(ctx, r, ep, c, config)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return server, nil
+}
+
+// open makes the bare connection.
+func (p *Policy) open(ctx context.Context, ep namer.Endpoint) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: -1} // by Prepare
+	if strings.HasPrefix(ep.Addr, "/") {
+		return d.DialContext(ctx, "unix", ep.Addr)
+	}
+	d.Control = func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		if err := raw.Control(func(fd uintptr) { failed = p.Prepare(int(fd)) }); err != nil {
+			return err
+		}
+		return failed
+	}
+	c, err := d.DialContext(ctx, "tcp", ep.Addr)
+	if tcp, ok := c.(*net.TCPConn); ok && !p.Socket.NoDelay {
+		tcp.SetNoDelay(false) // package net has set it
+	}
+	return c, err
+}
+
+// greet says all that an endpoint is told before the client's bytes, in this order: the PROXY header, that TLS is wanted,
+// and TLS.
+func (p *Policy) greet(ctx context.Context, r Request, ep namer.Endpoint, c net.Conn, config *tls.Config) (net.Conn, error) {
+	preface := p.Preface(r.Info)
+	protocol := r.StartTLS
+	if config != nil {
+		protocol = p.StartTLS
+	}
+	if len(preface) > 0 || protocol != "" {
+		err := within(ctx, c, func() error {
+			if _, err := c.Write(preface); err != nil {
+				return outcome.Errorf(outcome.Dial, "%s: PROXY header: %w", ep.Addr, bare(err))
+			}
+			if protocol == "" {
+				return nil
+			}
+			if err := startTLS(c, protocol); err != nil {
+				return outcome.Errorf(outcome.TLS, "%s: %w", ep.Addr, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	if config == nil {
 		return c, nil
 	}
 	t := tls.Client(relay.Carry(c), config)
 	if err := t.HandshakeContext(ctx); err != nil {
-		c.Close()
 		return nil, classifyHandshake(ctx, ep, err)
 	}
 	return t, nil
+}
+
+// within ends what do does with c when ctx ends.
+func within(ctx context.Context, c net.Conn, do func() error) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		c.SetDeadline(deadline)
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		c.SetDeadline(time.Unix(1, 0))
+		close(ended)
+	})
+	err := do()
+	if !stop() {
+		<-ended // or it would set its deadline later
+	}
+	if err == nil {
+		c.SetDeadline(time.Time{})
+	}
+	return err
 }
 
 // bare is the reason inside an error of net, which repeats the address.
@@ -115,12 +213,14 @@ func refusal(alert error) bool {
 	return false
 }
 
-// Reason is a short word for why connecting failed, for a metric's label: refused, timeout, unreachable, tls, denied or
-// other.
+// Reason is a short word for why connecting failed, for a metric's label: refused, timeout, unreachable, tls, starttls,
+// denied or other.
 func Reason(err error) string {
 	switch o := outcome.Of(err, outcome.Dial); {
 	case o == outcome.Denied:
 		return "denied"
+	case errors.Is(err, errStartTLS):
+		return "starttls"
 	case o == outcome.TLS:
 		return "tls"
 	}
@@ -138,7 +238,7 @@ func Reason(err error) string {
 
 // Reasons are all that Reason can return.
 func Reasons() []string {
-	return []string{"refused", "timeout", "unreachable", "tls", "denied", "other"}
+	return []string{"refused", "timeout", "unreachable", "tls", "starttls", "denied", "other"}
 }
 
 // ByIdentity returns the TLS part of a policy for Connect services: the endpoint has to prove the service that was asked

@@ -77,7 +77,7 @@ func check(t *testing.T, err error, o outcome.Outcome, reason string) {
 
 func TestDialPlain(t *testing.T) {
 	ep := namer.Endpoint{Addr: serve(t, hello)}
-	c, err := Default().Dial(context.Background(), ep)
+	c, err := Default().Dial(context.Background(), Request{}, ep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestDialPlain(t *testing.T) {
 	if b, err := io.ReadAll(c); string(b) != "hello" {
 		t.Errorf("%q, %v", b, err)
 	}
-	_, err = Default().Dial(context.Background(), namer.Endpoint{Addr: refused(t)})
+	_, err = Default().Dial(context.Background(), Request{}, namer.Endpoint{Addr: refused(t)})
 	check(t, err, outcome.Dial, "refused")
 }
 
@@ -99,7 +99,7 @@ func TestDialUnix(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c, err := Default().Dial(context.Background(), namer.Endpoint{Addr: path})
+	c, err := Default().Dial(context.Background(), Request{}, namer.Endpoint{Addr: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestDialTLS(t *testing.T) {
 			if c.service != "" {
 				ep.Connect = namer.ConnectID{Service: c.service, Datacenter: "dc1"}
 			}
-			conn, err := p.Dial(context.Background(), ep)
+			conn, err := p.Dial(context.Background(), Request{}, ep)
 			if c.outcome != "" {
 				check(t, err, c.outcome, c.reason)
 				return
@@ -214,7 +214,7 @@ func TestDenied(t *testing.T) {
 	web := w.identity("web")
 	p := &Policy{Timeout: 5 * time.Second, TLS: ByIdentity(web.Client)}
 	ep := namer.Endpoint{Addr: w.serveTLS(server), Connect: namer.ConnectID{Service: "db", Datacenter: "dc1"}}
-	_, err := p.Dial(context.Background(), ep)
+	_, err := p.Dial(context.Background(), Request{}, ep)
 	check(t, err, outcome.Denied, "denied")
 }
 
@@ -227,7 +227,7 @@ func picker(t *testing.T, addrs ...string) (*balance.Balancer, func(func(string)
 	b.Update([]namer.Cluster{{
 		ID: dtab.MustParsePath("/#/a"), Share: 1, Addr: namer.Addr{Status: namer.OK, Endpoints: es},
 	}})
-	return b, b.Pick
+	return b, func(tried func(string) bool) (*balance.Lease, error) { return b.Pick(balance.Request{Tried: tried}) }
 }
 
 func open(b *balance.Balancer) (n int) {
@@ -244,7 +244,7 @@ func TestConnectElsewhere(t *testing.T) {
 	b, pick := picker(t, refused(t), good, refused(t))
 	for range 20 {
 		var attempts []Attempt
-		c, lease, err := Connect(context.Background(), pick, always(Default()), func(a Attempt) { attempts = append(attempts, a) })
+		c, lease, err := Connect(context.Background(), Request{}, pick, always(Default()), func(a Attempt) { attempts = append(attempts, a) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func TestConnectGivesUp(t *testing.T) {
 	for retries := range 4 {
 		b, pick := picker(t, many...)
 		attempts := 0
-		_, _, err := Connect(context.Background(), pick, always(&Policy{Retries: retries}), func(Attempt) { attempts++ })
+		_, _, err := Connect(context.Background(), Request{}, pick, always(&Policy{Retries: retries}), func(Attempt) { attempts++ })
 		check(t, err, outcome.Dial, "refused")
 		if attempts != retries+1 || open(b) != 0 {
 			t.Errorf("%d retries: %d attempts, %d leases left", retries, attempts, open(b))
@@ -285,13 +285,13 @@ func TestConnectGivesUp(t *testing.T) {
 	}
 	_, pick := picker(t, many[:2]...)
 	attempts := 0
-	_, _, err := Connect(context.Background(), pick, always(&Policy{Retries: 5}), func(Attempt) { attempts++ })
+	_, _, err := Connect(context.Background(), Request{}, pick, always(&Policy{Retries: 5}), func(Attempt) { attempts++ })
 	check(t, err, outcome.Dial, "refused")
 	if attempts != 2 {
 		t.Errorf("%d attempts with two endpoints", attempts)
 	}
 	_, pick = picker(t)
-	if _, _, err := Connect(context.Background(), pick, always(Default()), nil); !errors.Is(err, balance.ErrEmpty) {
+	if _, _, err := Connect(context.Background(), Request{}, pick, always(Default()), nil); !errors.Is(err, balance.ErrEmpty) {
 		t.Errorf("without endpoints: %v", err)
 	}
 }
@@ -305,7 +305,7 @@ func TestConnectDenied(t *testing.T) {
 	_, pick := picker(t, w.serveTLS(server), w.serveTLS(server))
 	attempts := 0
 	p := &Policy{Retries: 5, TLS: ByIdentity(w.identity("web").Client)}
-	_, _, err := Connect(context.Background(), pick, always(p), func(Attempt) { attempts++ })
+	_, _, err := Connect(context.Background(), Request{}, pick, always(p), func(Attempt) { attempts++ })
 	check(t, err, outcome.Denied, "denied")
 	if attempts != 1 {
 		t.Errorf("%d attempts", attempts)
@@ -325,9 +325,9 @@ func TestConnectBlames(t *testing.T) {
 		left   time.Duration // of the connection's time
 		want   balance.EndpointState
 	}{
-		{"refuses", refused(t), Default(), time.Minute, balance.Failing},
-		{"does not answer", silent, &Policy{Timeout: 20 * time.Millisecond, TLS: handshake.TLS}, time.Minute, balance.Failing},
-		{"does not answer in the connection's time", silent, handshake, 2 * fairChance, balance.Failing},
+		{"refuses", refused(t), Default(), time.Minute, balance.Ejected},
+		{"does not answer", silent, &Policy{Timeout: 20 * time.Millisecond, TLS: handshake.TLS}, time.Minute, balance.Ejected},
+		{"does not answer in the connection's time", silent, handshake, 2 * fairChance, balance.Ejected},
 		{"had no time to answer", silent, handshake, fairChance / 10, balance.Active},
 		{"could not be asked", silent, &Policy{TLS: func(namer.Endpoint) (*tls.Config, error) {
 			return nil, os.NewSyscallError("socket", syscall.EMFILE)
@@ -335,7 +335,7 @@ func TestConnectBlames(t *testing.T) {
 	} {
 		b, pick := picker(t, test.addr)
 		ctx, cancel := context.WithTimeout(context.Background(), test.left)
-		if _, _, err := Connect(ctx, pick, always(test.policy), nil); err == nil {
+		if _, _, err := Connect(ctx, Request{}, pick, always(test.policy), nil); err == nil {
 			t.Errorf("%s: connected", test.what)
 		}
 		cancel()
@@ -352,7 +352,7 @@ func TestConnectEndsWithContext(t *testing.T) {
 	b, pick := picker(t, silent)
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if _, _, err := Connect(ctx, pick, always(p), nil); err == nil {
+	if _, _, err := Connect(ctx, Request{}, pick, always(p), nil); err == nil {
 		t.Error("connected")
 	}
 	if s := b.State()[0].Endpoints[0]; s.Open != 0 || s.State != balance.Active {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/internal/backoff"
 	"argosy/internal/tlsfiles"
@@ -21,25 +22,40 @@ type Files struct {
 	files  *tlsfiles.Files
 	every  time.Duration
 	logger hclog.Logger
+	expiry *prometheus.GaugeVec
 }
 
 // NewFiles reads the files. Without certFile and keyFile the identity can only be a client, one without a certificate.
 // With caFile, servers must have certificates signed by it, and so must clients; without, servers are verified by the
 // system's roots, and clients need no certificate.
 func NewFiles(certFile, keyFile, caFile string) (*Files, error) {
-	files, err := tlsfiles.New(certFile, keyFile, caFile)
+	return newFiles(tlsfiles.New(certFile, keyFile, caFile))
+}
+
+// NewFilePairs is NewFiles with several certificates, of which a server shows each client one that it asks for and
+// supports. The first one is for all others, and for what a client shows.
+func NewFilePairs(pairs []tlsfiles.Pair, caFile string) (*Files, error) {
+	return newFiles(tlsfiles.NewPairs(pairs, caFile))
+}
+
+func newFiles(files *tlsfiles.Files, err error) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Files{files: files, every: 5 * time.Second, logger: hclog.NewNullLogger()}, nil
+	return &Files{files: files, every: 5 * time.Second, logger: hclog.NewNullLogger(), expiry: newFileMetrics(nil)}, nil
 }
 
 // SetLogger makes Run log when files change, or cannot be used. It is called before Run.
 func (f *Files) SetLogger(l hclog.Logger) { f.logger = l }
 
+// SetMetrics makes Run tell when the certificates end. It is called before Run.
+func (f *Files) SetMetrics(reg prometheus.Registerer) { f.expiry = newFileMetrics(reg) }
+
 // Run reads the files again and again until ctx ends.
 func (f *Files) Run(ctx context.Context) error {
 	failing := false
+	f.tellExpiry()
+	defer f.files.Certificates(func(file string, _ *x509.Certificate) { f.expiry.DeleteLabelValues(file) })
 	for backoff.Sleep(ctx, f.every) == nil {
 		changed, err := f.files.Reload()
 		switch {
@@ -49,8 +65,15 @@ func (f *Files) Run(ctx context.Context) error {
 			f.logger.Info("read changed TLS files", "name", f.Name())
 		}
 		failing = err != nil
+		f.tellExpiry() // also without a change: another identity with the same file may have ended meanwhile
 	}
 	return nil
+}
+
+func (f *Files) tellExpiry() {
+	f.files.Certificates(func(file string, cert *x509.Certificate) {
+		f.expiry.WithLabelValues(file).Set(float64(cert.NotAfter.Unix()))
+	})
 }
 
 // Ready returns an error when the certificate has ended or not begun.
@@ -77,26 +100,6 @@ func (f *Files) trustDomain() string {
 		}
 	}
 	return ""
-}
-
-// Server implements Identity. With a CA, clients must have certificates that it signed.
-func (f *Files) Server() *tls.Config {
-	t := tlsfiles.Base()
-	t.SessionTicketsDisabled = true
-	t.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		cert := f.files.Certificate()
-		if cert == nil {
-			return nil, fmt.Errorf("%w: a server needs a certificate", ErrNotReady)
-		}
-		return cert, nil
-	}
-	if f.files.HasRoots() {
-		t.ClientAuth = tls.RequireAnyClientCert
-		t.VerifyConnection = func(s tls.ConnectionState) error {
-			return verifyChain(s.PeerCertificates, f.files.Roots(), x509.ExtKeyUsageClientAuth, "")
-		}
-	}
-	return t
 }
 
 // Client implements Identity: the server must have a certificate with the SPIFFE id of the service expect, in our own
@@ -127,15 +130,7 @@ func (f *Files) Client(expect namer.ConnectID) (*tls.Config, error) {
 // ClientNamed is the configuration for a connection to a server whose certificate must have that DNS name or IP
 // address.
 func (f *Files) ClientNamed(serverName string) (*tls.Config, error) {
-	if serverName == "" {
-		return nil, errors.New("no server name: the server cannot be verified")
-	}
-	t := f.client()
-	t.ServerName = serverName
-	t.VerifyConnection = func(cs tls.ConnectionState) error {
-		return verifyChain(cs.PeerCertificates, f.files.Roots(), x509.ExtKeyUsageServerAuth, serverName)
-	}
-	return t, nil
+	return f.ClientWith(ClientOptions{ServerName: serverName})
 }
 
 func (f *Files) client() *tls.Config {

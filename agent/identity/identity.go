@@ -1,8 +1,8 @@
 // Package identity is who an agent is to its peers, and whom it trusts: a Consul Connect service whose certificate,
 // roots and intentions are kept live, or certificates from files that are read again when they change.
 //
-// Peers are checked in tls.Config.VerifyConnection, which crypto/tls also calls for resumed sessions, and servers hand
-// out no session tickets: VerifyPeerCertificate alone would let a client in that was denied after it got a ticket.
+// Peers are checked in tls.Config.VerifyConnection, which crypto/tls also calls for resumed sessions: VerifyPeerCertificate
+// alone would let a client in that was denied after it got a ticket. Connect services hand out no tickets at all.
 package identity
 
 import (
@@ -34,8 +34,8 @@ type Identity interface {
 	Run(ctx context.Context) error
 	// Ready returns nil when connections can be accepted and made, and else an ErrNotReady that says what is missing.
 	Ready() error
-	// Server is the configuration for accepting connections: it always uses the newest certificate and rules, offers no
-	// ALPN protocol and no session tickets. Handshakes fail while the identity is not ready.
+	// Server is the configuration for accepting connections: it always uses the newest certificate and rules, and offers no
+	// ALPN protocol. Handshakes fail while the identity is not ready.
 	Server() *tls.Config
 	// Client is the configuration for a connection to the service expect, whose identity the server must prove.
 	Client(expect namer.ConnectID) (*tls.Config, error)
@@ -50,6 +50,19 @@ func PeerName(s tls.ConnectionState) string {
 		return ""
 	}
 	return certificateName(s.PeerCertificates[0])
+}
+
+// PeerSubject returns the common name and the SPIFFE id in the peer's certificate; what is not there is empty, and so is the
+// id where there are several. It does not verify anything.
+func PeerSubject(s tls.ConnectionState) (commonName, spiffeID string) {
+	if len(s.PeerCertificates) == 0 {
+		return "", ""
+	}
+	c := s.PeerCertificates[0]
+	if len(c.URIs) == 1 && c.URIs[0].Scheme == "spiffe" {
+		spiffeID = c.URIs[0].String()
+	}
+	return c.Subject.CommonName, spiffeID
 }
 
 func certificateName(c *x509.Certificate) string {

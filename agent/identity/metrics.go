@@ -34,3 +34,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"service"})),
 	}
 }
+
+// newFileMetrics makes what all identities from files of one registry share.
+func newFileMetrics(reg prometheus.Registerer) *prometheus.GaugeVec {
+	return promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "argosy_identity_file_expiry_timestamp_seconds",
+		Help: "When the certificate in use from a file ends.",
+	}, []string{"file"}))
+}

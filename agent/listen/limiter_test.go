@@ -119,6 +119,7 @@ func TestQueueByRate(t *testing.T) {
 			})
 			synctest.Wait()
 		}
+		time.Sleep(100 * time.Millisecond)
 		admit(t, &l, bob, LimitRate) // overtakes nobody
 		waiting.Wait()
 		if l.Open() != 3 || l.Waiting() != 0 {

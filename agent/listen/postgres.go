@@ -4,9 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
+
+	"argosy/agent/outcome"
 )
 
-// Postgres is the value of Inbound.StartTLS of clients that have asked for TLS in Postgres' way.
+// Postgres is the value of Inbound.StartTLS of clients that have asked for TLS in Postgres's way.
 const Postgres = "postgres"
 
 // The codes that a Postgres client may begin with, after the length (the protocol's chapter on message formats).
@@ -66,6 +69,23 @@ func first(r io.Reader) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// refusePlain tells a Postgres client that it needs TLS. That a request to cancel is refused as well keeps bytes that
+// look like one from getting past the handshake.
+func refusePlain(c *prefixed) error {
+	const (
+		why = "this listener takes TLS only"
+		// patience is what a client may take to send its message and to take the answer.
+		patience = time.Second
+		// longest is the longest message, in bytes, that Postgres reads before it knows a client.
+		longest = 10000
+	)
+	c.SetDeadline(time.Now().Add(patience))
+	// What is not read makes closing a reset, in which the answer could be lost.
+	io.CopyN(io.Discard, c, int64(min(binary.BigEndian.Uint32(c.early), longest)))
+	c.Write(refusal(why))
+	return outcome.Errorf(outcome.TLS, "Postgres client without TLS: %s", why)
 }
 
 // refusal is a Postgres server's answer to a client that it does not take.

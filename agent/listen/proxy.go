@@ -38,7 +38,7 @@ func (p *Proxy) read(ctx context.Context, in *Inbound) error {
 	})
 	switch {
 	case err == nil:
-		if in.Proxy = h; !h.Local && h.Source.IsValid() {
+		if in.Proxy = h; h.Source.IsValid() {
 			in.Client = netip.AddrPortFrom(h.Source.Addr().Unmap(), h.Source.Port())
 		}
 		return nil

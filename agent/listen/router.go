@@ -102,7 +102,7 @@ func (r *Router) terminate(ctx context.Context, in *Inbound) error {
 	case err != nil:
 		return handshakeError(ctx, err)
 	case asked == plaintextPG:
-		return refusePlain(in.Conn)
+		return refusePlain(c)
 	}
 	carrier := relay.Carry(c)
 	t := tls.Server(carrier, r.TLS)
@@ -122,15 +122,6 @@ func (r *Router) terminate(ctx context.Context, in *Inbound) error {
 		return nil
 	}
 	return r.SNI.name(in, state.ServerName)
-}
-
-// refusePlain tells a Postgres client that it needs TLS. That a request to cancel is refused as well keeps bytes that
-// look like one from getting past the handshake.
-func refusePlain(c net.Conn) error {
-	const why = "this listener takes TLS only"
-	c.SetWriteDeadline(time.Now().Add(time.Second))
-	c.Write(refusal(why))
-	return outcome.Errorf(outcome.TLS, "Postgres client without TLS: %s", why)
 }
 
 // handshakeError gives a failed handshake of a client its outcome.

@@ -15,6 +15,7 @@ import (
 
 	"argosy/agent/identity"
 	"argosy/agent/outcome"
+	"argosy/agent/relay"
 	"argosy/agent/relay/relaytest"
 	"argosy/dtab"
 )
@@ -217,6 +218,9 @@ func TestTerminate(t *testing.T) {
 			}
 			if in.Name.String() != c.want {
 				t.Errorf("got %s", in.Name)
+			}
+			if carrier, ok := in.Conn.(*tls.Conn).NetConn().(*relay.Carrier); !ok || carrier.Conn != near {
+				t.Error("the relay cannot take the connection over")
 			}
 		})
 	}

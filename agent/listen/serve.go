@@ -144,7 +144,7 @@ func (s *Socket) Drain(handle func(net.Conn)) {
 func (s *Socket) queued() []net.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fd < 0 {
+	if s.fd < 0 || s.left {
 		return nil
 	}
 	var conns []net.Conn
@@ -179,6 +179,15 @@ func (s *Socket) Stop() {
 	s.mu.Unlock()
 	s.serving.Wait()
 	s.close() // where Serve was never called
+}
+
+// Leave is Stop where another process has a duplicate, see Dup: what is queued is for that one, and so is the file of a Unix
+// socket.
+func (s *Socket) Leave() {
+	s.mu.Lock()
+	s.file, s.left = nil, true
+	s.mu.Unlock()
+	s.Stop()
 }
 
 // duplicate makes a descriptor of its own of one that package net or os has.

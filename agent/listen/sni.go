@@ -57,7 +57,7 @@ func (s *SNI) passThrough(ctx context.Context, in *Inbound) error {
 		in.StartTLS = Postgres
 		return s.name(in, server)
 	case asked == plaintextPG && s.Default == nil:
-		return refusePlain(in.Conn)
+		return refusePlain(&prefixed{in.Conn, in.Early})
 	case err == nil && asked == other:
 		return s.name(in, server)
 	case err != nil && len(in.Early) == 0 && !late:

@@ -51,6 +51,7 @@ type Socket struct {
 	mu       sync.Mutex
 	fd       int // -1 once it is closed
 	stopping bool
+	left     bool     // to another process
 	listener acceptor // of Serve; nil before
 	accepted socket.Options
 	file     *socketFile // of a Unix socket
@@ -96,7 +97,7 @@ func open(ctx context.Context, address string, o Options) (*Socket, error) {
 }
 
 // FromFile takes over a listening socket that another process has opened. It uses a duplicate: f stays the caller's to
-// close. With o.Network "unix" the socket's file is removed by Stop; who had it before calls LeaveFile.
+// close. With o.Network "unix" the socket's file is removed by Stop; who had it before calls Leave.
 func FromFile(f *os.File, o Options) (*Socket, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -211,13 +212,6 @@ func (s *Socket) Dup() (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), s.addr.String()), nil
-}
-
-// LeaveFile makes Stop leave the file of a Unix socket where it is: another process has taken the socket over.
-func (s *Socket) LeaveFile() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.file = nil
 }
 
 // close ends the listening. The file goes first: while it is there, connecting must not find a closed socket.

@@ -11,27 +11,30 @@ import (
 )
 
 // options reads back what a connection has.
-func options(t *testing.T, c net.Conn) socket.Options {
+func options(t *testing.T, c net.Conn) (o socket.Options) {
 	t.Helper()
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var o socket.Options
-	raw.Control(func(fd uintptr) {
-		get := func(level, name int) int {
-			n, err := unix.GetsockoptInt(int(fd), level, name)
-			if err != nil {
-				t.Error(err)
-			}
-			return n
+	raw.Control(func(fd uintptr) { o = optionsOf(t, int(fd)) })
+	return o
+}
+
+func optionsOf(t *testing.T, fd int) (o socket.Options) {
+	t.Helper()
+	get := func(level, name int) int {
+		n, err := unix.GetsockoptInt(fd, level, name)
+		if err != nil {
+			t.Error(err)
 		}
-		o.NoDelay = get(unix.IPPROTO_TCP, unix.TCP_NODELAY) != 0
-		if get(unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0 {
-			o.KeepAlive = time.Duration(get(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)) * time.Second
-		}
-		o.UserTimeout = time.Duration(get(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)) * time.Millisecond
-	})
+		return n
+	}
+	o.NoDelay = get(unix.IPPROTO_TCP, unix.TCP_NODELAY) != 0
+	if get(unix.SOL_SOCKET, unix.SO_KEEPALIVE) != 0 {
+		o.KeepAlive = time.Duration(get(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)) * time.Second
+	}
+	o.UserTimeout = time.Duration(get(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)) * time.Millisecond
 	return o
 }
 
@@ -70,6 +73,18 @@ func TestTune(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		connect()
+		fd, err := s.FD()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fd, _, err = unix.Accept(fd); err != nil {
+			t.Fatal(err)
+		}
+		if got := optionsOf(t, fd); got != o {
+			t.Errorf("on the bare descriptor with %+v, not %+v", got, o)
+		}
+		unix.Close(fd)
 		connect()
 		for _, c := range s.queued() {
 			handle(c)

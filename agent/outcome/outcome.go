@@ -23,9 +23,9 @@ const (
 	Idle           Outcome = "idle"            // no bytes for the idle timeout
 	HalfClose      Outcome = "half_close"      // one side had ended, and the other was silent for too long
 	Lifetime       Outcome = "lifetime"        // open for the longest time allowed
-	Drained        Outcome = "drained"         // cut because the agent was leaving or the route was taken away
+	Drained        Outcome = "drained"         // cut because the agent was leaving, or to go to another endpoint
 	Closed         Outcome = "closed"          // ended by an operator
-	Limit          Outcome = "limit"           // refused because the listener was full
+	Limit          Outcome = "limit"           // refused at a limit of the listener or the cluster
 )
 
 // All returns every outcome, in a fixed order.

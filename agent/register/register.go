@@ -103,6 +103,13 @@ func (r *Registrar) setRegistered(all bool) {
 	r.mu.Unlock()
 }
 
+// Forget makes Deregister leave the services with these ids alone.
+func (r *Registrar) Forget(ids []string) {
+	for _, id := range ids {
+		r.note(id, false)
+	}
+}
+
 // Deregister ends Run and takes all services out of the catalog. It tries until ctx ends; then Consul removes them in
 // its own time, when their checks have been critical for long enough. Nothing is left to do after the first nil.
 func (r *Registrar) Deregister(ctx context.Context) error {

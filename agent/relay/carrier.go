@@ -70,3 +70,25 @@ func (c *Carrier) SetWriteDeadline(t time.Time) error {
 	}
 	return c.Conn.SetWriteDeadline(t)
 }
+
+// LocalAddr is that of the connection below, as long as it is there.
+func (c *Carrier) LocalAddr() net.Addr {
+	if c.Conn == nil {
+		return noAddr{}
+	}
+	return c.Conn.LocalAddr()
+}
+
+// RemoteAddr is likewise. A client of crypto/tls without a server name asks for it with every ticket that it gets.
+func (c *Carrier) RemoteAddr() net.Addr {
+	if c.Conn == nil {
+		return noAddr{}
+	}
+	return c.Conn.RemoteAddr()
+}
+
+// noAddr stands for the addresses of a connection that the event loop has taken over.
+type noAddr struct{}
+
+func (noAddr) Network() string { return "" }
+func (noAddr) String() string  { return "unknown" } // with an empty one crypto/tls keeps no ticket

@@ -21,12 +21,13 @@ type Flow struct {
 	slot int32  // in w.flows; 0: none
 	heap int32  // place in w.timers, from 1; 0: none
 
-	state  flowState
-	first  Side
-	broken bool // close by reset
-	queued bool // in w.ready
-	piped  bool // in w.piped
-	heard  bool // the client has sent something
+	state   flowState
+	first   Side
+	broken  bool // close by reset
+	queued  bool // in w.ready
+	piped   bool // in w.piped
+	heard   bool // the client has sent something
+	touched bool // in w.touched
 
 	active   atomic.Int64 // when something has moved last, on the worker's clock
 	began    int64        // when it was joined, likewise

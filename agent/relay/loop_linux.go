@@ -26,6 +26,7 @@ type Loop struct {
 	turn    atomic.Uint32
 	running sync.WaitGroup // pairs
 	others  *Goroutines
+	innards innards
 }
 
 // LoopOptions are all optional.
@@ -40,7 +41,7 @@ func NewLoop(o LoopOptions) (*Loop, error) {
 	if n <= 0 {
 		n = runtime.NumCPU()
 	}
-	l := &Loop{logger: o.Logger, others: New()}
+	l := &Loop{logger: o.Logger, others: New(), innards: findInnards()}
 	if l.logger == nil {
 		l.logger = hclog.NewNullLogger()
 	}

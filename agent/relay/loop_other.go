@@ -64,6 +64,9 @@ func (f *Flow) Dial(_ netip.AddrPort, _ func(int) error, _ time.Duration, done f
 	done(errors.ErrUnsupported)
 }
 
+// Send returns errors.ErrUnsupported.
+func (f *Flow) Send([]byte) error { return errors.ErrUnsupported }
+
 // Cancel does nothing.
 func (f *Flow) Cancel(error) {}
 

@@ -44,7 +44,10 @@ func (w *worker) joined(f *Flow, early []byte) {
 		}
 	}
 	for i := range f.ends { // what TLS has in its buffers makes no event
-		f.ends[i].readable = f.ends[i].readable || f.ends[i].tls != nil
+		if t := f.ends[i].tls; t != nil {
+			f.ends[i].readable = true
+			w.loop.innards.release(t.conn) // what the handshake needed
+		}
 	}
 	if len(early) > 0 {
 		f.heard = true
@@ -128,6 +131,9 @@ func (w *worker) direction(f *Flow, i int) bool {
 			}
 			continue
 		}
+		if from.tls != nil {
+			w.touch(f)
+		}
 		n, err := w.get(from)
 		if n > 0 {
 			moved += n
@@ -156,12 +162,21 @@ func (w *worker) direction(f *Flow, i int) bool {
 	return true
 }
 
+var errTakesNothing = errors.New("it asks for answers and does not take them")
+
 // get reads from an end into the worker's buffer. errWait means that there is no more now, io.EOF that there never will be.
 func (w *worker) get(e *end) (int, error) {
 	if e.tls != nil {
-		n, err := e.tls.conn.Read(w.buffer[:])
+		n, err := 0, error(nil)
+		for err == nil && n < len(w.buffer) { // several records in one, so that they are sent with one call
+			var m int
+			m, err = e.tls.conn.Read(w.buffer[n:])
+			n += m
+		}
 		if len(w.cipher) > 0 { // an answer to what came, such as an alert or a new key
-			w.flushOnce(e)
+			if w.flushCipher(e) == unix.ENOBUFS {
+				return 0, errTakesNothing
+			}
 		}
 		switch {
 		case err == nil:
@@ -169,6 +184,8 @@ func (w *worker) get(e *end) (int, error) {
 		case errors.Is(err, errWait):
 			e.readable = false
 			return n, errWait
+		case n > 0:
+			return n, nil // what came before has to be taken first; a tls.Conn repeats its error
 		case cutOff(e.tls.conn, err):
 			return n, errCutOff
 		}

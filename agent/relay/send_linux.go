@@ -52,6 +52,10 @@ func (w *worker) put(f *Flow, i int, b []byte) syscall.Errno {
 	return errno
 }
 
+// leftMost is the most that is kept for an end. Only answers of TLS itself come while something is kept, and a peer that
+// asks for them and does not take them has no end of it.
+const leftMost = 256 << 10
+
 // send sends bytes to the descriptor of an end after those that are left, and keeps what the peer does not take.
 func (w *worker) send(e *end, b []byte) (sent int, errno syscall.Errno) {
 	for e.left == nil && len(b) > 0 {
@@ -74,6 +78,8 @@ func (w *worker) send(e *end, b []byte) (sent int, errno syscall.Errno) {
 	if e.left == nil {
 		e.left = w.getChunk()
 		e.left.data = append(e.left.room[:0], b...)
+	} else if len(e.left.data)+len(b) > leftMost {
+		return sent, unix.ENOBUFS
 	} else {
 		e.left.data = append(e.left.data, b...)
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -36,7 +37,36 @@ type socket struct {
 	handle  Handler
 	paused  int64 // until when; 0: it is not
 	pause   time.Duration
-	trouble int64 // the last
+	trouble *trouble
+}
+
+// trouble is what the workers of a listening socket know of errors, so that one of them tells for all.
+type trouble struct {
+	mu   sync.Mutex
+	last time.Time // zero: there is none
+}
+
+// began notes an error, and reports whether it is the first.
+func (t *trouble) began() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first := t.last.IsZero()
+	t.last = time.Now()
+	return first
+}
+
+// ended reports whether there has been none for long enough now, and whether this is the first to notice.
+func (t *trouble) ended() (calm, first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last.IsZero() {
+		return true, false
+	}
+	if time.Since(t.last) <= acceptCalm {
+		return false, false
+	}
+	t.last = time.Time{}
+	return true, true
 }
 
 // Serve accepts connections from a listening socket, which must not block and stays the caller's. After stop has returned
@@ -52,8 +82,9 @@ func (l *Loop) Serve(fd int, h Handler) (stop func(), err error) {
 		})
 	}
 	var mu sync.Mutex
+	t := &trouble{}
 	l.onEach(func(i int, w *worker) {
-		s := &socket{fd: int32(fd), handle: h}
+		s := &socket{fd: int32(fd), handle: h, trouble: t}
 		for s.number = 0; int(s.number) < len(w.served) && w.served[s.number] != nil; s.number++ {
 		}
 		if int(s.number) == len(w.served) {
@@ -108,9 +139,14 @@ func (w *worker) accept(s *socket) {
 			w.holdOff(s, errno)
 			return
 		}
-		if s.pause > 0 && time.Duration(w.now-s.trouble) > acceptCalm {
-			w.loop.logger.Info("accepting again")
-			s.pause = 0
+		if s.pause > 0 {
+			calm, first := s.trouble.ended()
+			if first {
+				w.loop.logger.Info("accepting again")
+			}
+			if calm {
+				s.pause = 0
+			}
 		}
 		f := newFlow(w)
 		f.ends[0].fd = fd
@@ -123,11 +159,11 @@ func (w *worker) accept(s *socket) {
 
 // holdOff pauses the accepting. Most likely there are no file descriptors left.
 func (w *worker) holdOff(s *socket, errno syscall.Errno) {
-	if s.pause == 0 {
+	if s.trouble.began() {
 		w.loop.logger.Error("cannot accept connections, will keep trying", "error", errno)
 	}
 	s.pause = min(max(2*s.pause, acceptPauseMin), acceptPauseMax)
-	s.paused, s.trouble = w.now+int64(s.pause), w.now
+	s.paused = w.now + int64(s.pause)
 	w.control(unix.EPOLL_CTL_DEL, s.fd, 0, 0)
 }
 
@@ -192,10 +228,26 @@ func (f *Flow) dialled(err error) {
 	f.dialling = nil
 	f.w.disarm(f)
 	if e := &f.ends[1]; err != nil && e.fd >= 0 {
-		sysClose(e.fd)
+		sysReset(e.fd) // the server may have accepted it already, and is not to take that for a client that has ended
 		*e = end{fd: -1}
 	}
 	d.done(err)
+}
+
+// Send gives the server that Dial has connected bytes of our own, ahead of the client's; they count nowhere. It is for the
+// few that a new socket takes at once: where it does not take all, the dialling has failed, and Dial may be called again.
+func (f *Flow) Send(b []byte) error {
+	e := &f.ends[1]
+	n, errno := sysSend(e.fd, b)
+	if errno == 0 && n == len(b) {
+		return nil
+	}
+	sysClose(e.fd)
+	*e = end{fd: -1}
+	if errno == 0 {
+		return io.ErrShortWrite
+	}
+	return os.NewSyscallError("send", errno)
 }
 
 // dialEvent is an event of a flow that has no server yet.

@@ -61,6 +61,9 @@ type worker struct {
 	swept  int64   // when piped was looked through
 	served []*socket
 
+	touched []*Flow // may hold buffers below TLS
+	thrift  int64   // when touched is looked through
+
 	mu     sync.Mutex
 	posted []func()
 }
@@ -117,6 +120,7 @@ func (w *worker) run() {
 		}
 		w.again()
 		w.expire()
+		w.save()
 		w.free = append(w.free, w.freed...)
 		w.freed = w.freed[:0]
 	}
@@ -163,6 +167,9 @@ func (w *worker) patience() int {
 	}
 	if len(w.piped) > 0 && (due < 0 || w.swept+int64(pipeQuiet) < due) {
 		due = w.swept + int64(pipeQuiet)
+	}
+	if len(w.touched) > 0 && (due < 0 || w.thrift < due) {
+		due = w.thrift
 	}
 	for _, s := range w.served {
 		if s != nil && s.paused > 0 && (due < 0 || s.paused < due) {

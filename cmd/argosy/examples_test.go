@@ -31,8 +31,10 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ca.Write(secrets, "edge", "www.example.com"); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"edge", "default", "db"} {
+		if _, err := ca.Write(secrets, name, "www.example.com"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{"clients-ca.pem", "internal-ca.pem"} {
 		if err := os.WriteFile(filepath.Join(secrets, name), ca.PEM(), 0o600); err != nil {
@@ -53,7 +55,7 @@ func TestExamples(t *testing.T) {
 			} else if !bytes.HasPrefix(text, []byte("# ")) {
 				t.Error("does not start with a comment that says what it is")
 			}
-			if !strings.Contains(file, "edge") { // wants its certificates
+			if !strings.Contains(file, "edge") && !strings.Contains(file, "tls") { // want their certificates
 				validate(t, file)
 			}
 			t.Setenv("NOMAD_SECRETS_DIR", secrets)

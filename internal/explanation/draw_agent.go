@@ -41,7 +41,7 @@ func (p *picture) agent(b *strings.Builder) {
 			widest = max(widest, utf8.RuneCountInString(e.Address))
 		}
 		for _, e := range c.Endpoints {
-			colour := map[string]terminal.Colour{"active": terminal.Green, "failing": terminal.Red, "draining": terminal.Yellow}[e.State]
+			colour := map[string]terminal.Colour{"active": terminal.Green, "ejected": terminal.Red, "probing": terminal.Yellow, "draining": terminal.Yellow}[e.State]
 			weight := ""
 			if e.Weight != 1 {
 				weight = fmt.Sprintf("  weight %g", e.Weight)

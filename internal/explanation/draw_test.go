@@ -245,7 +245,7 @@ func TestDrawAgent(t *testing.T) {
 		x.Agent = &Agent{Name: "proxy", Followed: true, Status: "ok", LastGood: true, Bound: "/#/consul/redis1", Error: "403", Open: 3,
 			Clusters: []AgentCluster{
 				{Cluster: "/#/consul/redis1", Share: 1, Status: "ok", Open: 2, Stale: true, Endpoints: []AgentEndpoint{
-					{"10.0.0.1:6379", "active", 1, 2}, {"10.0.0.12:6379", "failing", 0.5, 0}}},
+					{"10.0.0.1:6379", "active", 1, 2}, {"10.0.0.12:6379", "ejected", 0.5, 0}}},
 				{Cluster: "/#/consul/redis2", Status: "gone", Open: 1, Endpoints: []AgentEndpoint{{"10.0.1.1:6379", "draining", 1, 1}}},
 			}}
 		body, err := json.Marshal(x)
@@ -273,7 +273,7 @@ agent proxy, 3 connections open
   because: 403
     100%  /#/consul/redis1  2 open  stale
           10.0.0.1:6379   active    2 open
-          10.0.0.12:6379  failing   0 open  weight 0.5
+          10.0.0.12:6379  ejected   0 open  weight 0.5
       0%  /#/consul/redis2  1 open  leaving: no new connections
           10.0.1.1:6379  draining  1 open
 `

@@ -11,6 +11,8 @@ import (
 func Base() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
+		// Small records at the start help browsers; a relay's bytes are needed by programs, and full records cost less.
+		DynamicRecordSizingDisabled: true,
 		CipherSuites: []uint16{
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
@@ -24,17 +26,22 @@ func Base() *tls.Config {
 // as usage. Nil roots are those of the system. What the peer sent beyond its own certificate may help: after a rotation
 // Connect's leaves come with the new root signed by the old one. name is checked unless it is empty.
 func VerifyChain(certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, name string) error {
+	_, err := Chains(certs, roots, usage, name)
+	return err
+}
+
+// Chains is VerifyChain that also returns the ways from the peer's certificate to a root, both included.
+func Chains(certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, name string) ([][]*x509.Certificate, error) {
 	if len(certs) == 0 {
-		return errors.New("it sent none")
+		return nil, errors.New("it sent none")
 	}
 	between := x509.NewCertPool()
 	for _, c := range certs[1:] {
 		between.AddCert(c)
 	}
-	_, err := certs[0].Verify(x509.VerifyOptions{
+	return certs[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}, DNSName: name,
 	})
-	return err
 }
 
 // Server is the configuration of an HTTP server that looks for changed files by itself. With roots, clients show a
@@ -43,12 +50,7 @@ func (f *Files) Server(optional bool) *tls.Config {
 	t := Base()
 	t.NextProtos = []string{"http/1.1"}
 	t.SessionTicketsDisabled = true // whom a changed root does not know is not to come back with a ticket
-	t.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if cert := f.fresh().cert; cert != nil {
-			return cert, nil
-		}
-		return nil, errors.New("TLS files: a server needs a certificate")
-	}
+	t.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return f.fresh().Choose(h) }
 	if !f.HasRoots() {
 		return t
 	}
@@ -60,7 +62,7 @@ func (f *Files) Server(optional bool) *tls.Config {
 		if optional && len(s.PeerCertificates) == 0 {
 			return nil
 		}
-		return VerifyChain(s.PeerCertificates, f.fresh().roots, x509.ExtKeyUsageClientAuth, "")
+		return VerifyChain(s.PeerCertificates, f.fresh().Roots, x509.ExtKeyUsageClientAuth, "")
 	}
 	return t
 }
@@ -72,10 +74,10 @@ func (f *Files) Client(name string) *tls.Config {
 	t.ServerName = name
 	t.InsecureSkipVerify = true // so that changed roots count at once; all is verified in VerifyConnection
 	t.VerifyConnection = func(s tls.ConnectionState) error {
-		return VerifyChain(s.PeerCertificates, f.fresh().roots, x509.ExtKeyUsageServerAuth, name)
+		return VerifyChain(s.PeerCertificates, f.fresh().Roots, x509.ExtKeyUsageServerAuth, name)
 	}
 	t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if cert := f.fresh().cert; cert != nil {
+		if cert := f.fresh().first(); cert != nil {
 			return cert, nil
 		}
 		return &tls.Certificate{}, nil

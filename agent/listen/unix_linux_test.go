@@ -123,8 +123,7 @@ func TestTakeOver(t *testing.T) {
 			if second.Addr().String() != address {
 				t.Errorf("took over %s of %s", second.Addr(), address)
 			}
-			first.LeaveFile()
-			first.Stop()
+			first.Leave()
 			var asked, serving sync.WaitGroup
 			for range 10 { // some of them before anybody accepts
 				c, err := net.Dial(network, address)
