@@ -3,6 +3,7 @@ package relaytest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -226,55 +227,55 @@ func early(t *testing.T, e *env) {
 }
 
 func idle(t *testing.T, e *env) {
-	const limit = 1500 * time.Millisecond
-	w := e.join(func(p *relay.Pair) { p.Idle = limit })
-	var last time.Time
-	for range 20 { // longer than the timeout in all, never idle
-		last = time.Now()
-		write(t, w.client, []byte("x"))
-		read(t, w.server, 1)
-		time.Sleep(limit / 15)
-	}
-	r := w.end()
-	if r.Outcome != outcome.Idle || r.First != relay.Neither {
-		t.Errorf("ended as %s, %s first", r.Outcome, r.First)
-	}
-	if took := time.Since(last); took < limit {
-		t.Errorf("ended %v after the last byte", took)
-	}
-	readEnd(t, w.client)
-	readEnd(t, w.server)
+	unhurried(t, time.Second, func(limit time.Duration, p *pace) error {
+		w := e.join(func(p *relay.Pair) { p.Idle = limit })
+		var last time.Time
+		for range 20 { // longer than the timeout in all, never idle
+			p.step()
+			last = time.Now()
+			if err := exchange(w.client, w.server); err != nil {
+				return err
+			}
+			time.Sleep(limit / 15)
+		}
+		w.limited(outcome.Idle, relay.Neither, last, limit)
+		return nil
+	})
 }
 
 // idleNotSlow: a peer that reads slowly is not idle, even if the bytes in hand take longer than the timeout.
 func idleNotSlow(t *testing.T, e *env) {
-	w := e.join(func(p *relay.Pair) {
-		p.Idle = 400 * time.Millisecond
-		bare(p.Client).SetWriteBuffer(64 << 10)
-	})
-	bare(w.client).SetReadBuffer(64 << 10) // so that all that is read is soon noticed by the sender
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		lump := make([]byte, 64<<10)
-		for {
-			if _, err := w.server.Write(lump); err != nil {
-				return
+	unhurried(t, 400*time.Millisecond, func(limit time.Duration, p *pace) error {
+		w := e.join(func(p *relay.Pair) {
+			p.Idle = limit
+			bare(p.Client).SetWriteBuffer(64 << 10)
+		})
+		bare(w.client).SetReadBuffer(64 << 10) // so that all that is read is soon noticed by the sender
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			lump := make([]byte, 64<<10)
+			for {
+				if _, err := w.server.Write(lump); err != nil {
+					return
+				}
 			}
+		})
+		defer func() {
+			w.client.Close()
+			w.server.Close()
+			sending.Wait()
+			w.end()
+		}()
+		piece := make([]byte, 32<<10)
+		for range 40 { // five times the limit in all; a bulk transfer may count less often than that
+			p.step()
+			if _, err := io.ReadFull(w.client, piece); err != nil {
+				return fmt.Errorf("cut although bytes were moving: %w", err)
+			}
+			time.Sleep(limit / 8)
 		}
+		return nil
 	})
-	defer func() {
-		w.client.Close()
-		w.server.Close()
-		sending.Wait()
-		w.end()
-	}()
-	piece := make([]byte, 32<<10)
-	for range 40 { // a second and a quarter in all; a bulk transfer may count less often than that
-		if _, err := io.ReadFull(w.client, piece); err != nil {
-			t.Fatalf("cut although bytes were moving: %v", err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }
 
 // socket is what TCP connections and Unix sockets have in common.

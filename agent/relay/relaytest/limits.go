@@ -1,12 +1,55 @@
 package relaytest
 
 import (
+	"io"
+	"net"
 	"testing"
 	"time"
 
 	"argosy/agent/outcome"
 	"argosy/agent/relay"
 )
+
+// pace notes how long a case has been held up by a slow machine at worst.
+type pace struct {
+	last    time.Time
+	longest time.Duration
+}
+
+func (p *pace) step() {
+	now := time.Now()
+	if !p.last.IsZero() {
+		p.longest = max(p.longest, now.Sub(p.last))
+	}
+	p.last = now
+}
+
+// unhurried runs a case that has to do something again and again within a limit: anew and with more time, if it failed
+// because it did not get its turn.
+func unhurried(t *testing.T, limit time.Duration, attempt func(limit time.Duration, p *pace) error) {
+	t.Helper()
+	for {
+		p := &pace{}
+		err := attempt(limit, p)
+		p.step()
+		if err == nil {
+			return
+		}
+		if p.longest < limit/2 || limit > patience/2 {
+			t.Fatalf("with a limit of %v, held up for %v at most: %v", limit, p.longest, err)
+		}
+		limit *= 4
+	}
+}
+
+// exchange sends one byte from one peer to the other.
+func exchange(from, to net.Conn) error {
+	if _, err := from.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(to, make([]byte, 1))
+	return err
+}
 
 // limited checks that w ends by a limit, no sooner than after so long since, and that both peers see an orderly end.
 func (w *world) limited(o outcome.Outcome, first relay.Side, since time.Time, least time.Duration) {
@@ -24,18 +67,22 @@ func (w *world) limited(o outcome.Outcome, first relay.Side, since time.Time, le
 
 // halfCloseActive: a pair of which one side has ended goes on while the other side sends.
 func halfCloseActive(t *testing.T, e *env) {
-	const limit = 700 * time.Millisecond
-	w := e.join(func(p *relay.Pair) { p.HalfClose = limit })
-	closeWrite(t, w.client)
-	readEnd(t, w.server)
-	var last time.Time
-	for range 20 { // twice the limit in all
-		last = time.Now()
-		write(t, w.server, []byte("x"))
-		read(t, w.client, 1)
-		time.Sleep(limit / 10)
-	}
-	w.limited(outcome.HalfClose, relay.Client, last, limit)
+	unhurried(t, 700*time.Millisecond, func(limit time.Duration, p *pace) error {
+		w := e.join(func(p *relay.Pair) { p.HalfClose = limit })
+		closeWrite(t, w.client)
+		readEnd(t, w.server)
+		var last time.Time
+		for range 20 { // twice the limit in all
+			p.step()
+			last = time.Now()
+			if err := exchange(w.server, w.client); err != nil {
+				return err
+			}
+			time.Sleep(limit / 10)
+		}
+		w.limited(outcome.HalfClose, relay.Client, last, limit)
+		return nil
+	})
 }
 
 // halfCloseSilent: the limit counts from the end of the first side, whichever that is, and not before.
@@ -67,14 +114,18 @@ func halfCloseUntaken(t *testing.T, e *env) {
 
 // halfCloseForever: without the limit a half-closed pair stays, and the idle limit holds for it as for others.
 func halfCloseForever(t *testing.T, e *env) {
-	const limit = 800 * time.Millisecond
-	w := e.join(func(p *relay.Pair) { p.Idle = limit })
-	closeWrite(t, w.client)
-	readEnd(t, w.server)
-	since := time.Now()
-	write(t, w.server, []byte("x"))
-	read(t, w.client, 1)
-	w.limited(outcome.Idle, relay.Client, since, limit)
+	unhurried(t, 800*time.Millisecond, func(limit time.Duration, p *pace) error {
+		p.step()
+		w := e.join(func(p *relay.Pair) { p.Idle = limit })
+		closeWrite(t, w.client)
+		readEnd(t, w.server)
+		since := time.Now()
+		if err := exchange(w.server, w.client); err != nil {
+			return err
+		}
+		w.limited(outcome.Idle, relay.Client, since, limit)
+		return nil
+	})
 }
 
 // lifetime ends a pair that is as busy as can be.
@@ -114,22 +165,27 @@ func firstByte(t *testing.T, e *env) {
 
 // firstByteCame: a client that has spoken, also before it was joined, may be silent for as long as it likes.
 func firstByteCame(t *testing.T, e *env) {
-	const limit = 300 * time.Millisecond
-	spoken := e.join(func(p *relay.Pair) { p.FirstByte = limit })
-	before := e.join(func(p *relay.Pair) { p.FirstByte, p.Early = limit, []byte("early") })
-	write(t, spoken.client, []byte("hello"))
-	for _, w := range []*world{spoken, before} {
-		read(t, w.server, 5)
-	}
-	time.Sleep(3 * limit)
-	for _, w := range []*world{spoken, before} {
-		write(t, w.server, []byte("there you are"))
-		read(t, w.client, 13)
-		w.client.Close()
-		readEnd(t, w.server)
-		w.server.Close()
-		w.expect(outcome.OK, relay.Client, 5, 13)
-	}
+	unhurried(t, 300*time.Millisecond, func(limit time.Duration, p *pace) error {
+		before := e.join(func(p *relay.Pair) { p.FirstByte, p.Early = limit, []byte("e") })
+		read(t, before.server, 1)
+		p.step()
+		spoken := e.join(func(p *relay.Pair) { p.FirstByte = limit })
+		if err := exchange(spoken.client, spoken.server); err != nil {
+			return err
+		}
+		p.step()
+		time.Sleep(3 * limit)
+		for _, w := range []*world{spoken, before} {
+			if err := exchange(w.server, w.client); err != nil {
+				t.Fatalf("%v, although the client has spoken", err)
+			}
+			w.client.Close()
+			readEnd(t, w.server)
+			w.server.Close()
+			w.expect(outcome.OK, relay.Client, 1, 1)
+		}
+		return nil
+	})
 }
 
 // answered: the time to the server's first byte, and not to its second.

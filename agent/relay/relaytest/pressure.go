@@ -58,7 +58,11 @@ func drainToEnd(c net.Conn) { io.Copy(io.Discard, c) }
 
 // memory: peers that never read cost no more than what is bounded.
 func memory(t *testing.T, e *env) {
-	const pairs, each = 20, 512 << 10
+	const pairs = 20
+	each := int64(512 << 10)
+	if e.tlsClient || e.tlsServer { // the peers' buffers count, too
+		each *= 2
+	}
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
