@@ -184,11 +184,17 @@ func (a *Agent) chores() (stop func()) {
 	running.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
+		var tidy tidiness
+		var looked time.Time
 		for {
 			select {
 			case <-tick.C:
 				a.names.evict()
 				a.forgetRetired()
+				if now := time.Now(); now.Sub(looked) > 900*time.Millisecond {
+					looked = now
+					tidy.look(a.census.moves())
+				}
 				if a.names.tend() {
 					tick.Reset(moveInterval/2 + rand.N(moveInterval)) // not all agents at the same time
 				} else {

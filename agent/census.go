@@ -61,6 +61,13 @@ func (n *census) empty() (<-chan struct{}, int) {
 	return n.none, n.live
 }
 
+// moves is how many connections have come or gone so far.
+func (n *census) moves() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return 2*n.last - uint64(n.live)
+}
+
 func (n *census) count() int {
 	_, live := n.empty()
 	return live

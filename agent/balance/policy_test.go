@@ -187,7 +187,7 @@ func TestHashOnServerName(t *testing.T) {
 	if len(seen) < 25 {
 		t.Errorf("100 names go to %d of 50 endpoints", len(seen))
 	}
-	if pickFor("", 7) != pickFor("", 7) {
+	if first, again := pickFor("", 7), pickFor("", 7); first != again {
 		t.Error("without a server name the source does not decide")
 	}
 }
