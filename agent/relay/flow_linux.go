@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"argosy/agent/outcome"
 )
 
@@ -180,14 +178,8 @@ func (e *end) drop(w *worker) {
 	}
 }
 
-// Remote is the client's address; it is not valid for a Unix socket.
-func (f *Flow) Remote() netip.AddrPort { return nameOf(f.ends[0].fd, unix.SYS_GETPEERNAME) }
-
-// Local is the address that the client has connected to, likewise.
-func (f *Flow) Local() netip.AddrPort { return nameOf(f.ends[0].fd, unix.SYS_GETSOCKNAME) }
-
-// FD is the client's descriptor, for its options.
-func (f *Flow) FD() int { return int(f.ends[0].fd) }
+// Local is the address that the client has connected to; it is not valid for a Unix socket.
+func (f *Flow) Local() netip.AddrPort { return localOf(f.ends[0].fd) }
 
 // Conn takes the client out of the event loop, for whatever needs to wait. The flow is of no more use.
 func (f *Flow) Conn() (net.Conn, error) {

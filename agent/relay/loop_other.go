@@ -47,12 +47,6 @@ var ErrClientGone = errors.New("the client is gone")
 // Local is of no use.
 func (f *Flow) Local() netip.AddrPort { return netip.AddrPort{} }
 
-// Remote is of no use.
-func (f *Flow) Remote() netip.AddrPort { return netip.AddrPort{} }
-
-// FD is of no use.
-func (f *Flow) FD() int { return -1 }
-
 // Conn returns errors.ErrUnsupported.
 func (f *Flow) Conn() (net.Conn, error) { return nil, errors.ErrUnsupported }
 

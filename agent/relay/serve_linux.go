@@ -315,11 +315,11 @@ func (f *Flow) Join(p Pair, done func(Result)) Link {
 	return f
 }
 
-// nameOf asks for one of the two addresses of a socket.
-func nameOf(fd int32, call uintptr) netip.AddrPort {
+// localOf is our address of a socket.
+func localOf(fd int32) netip.AddrPort {
 	var a syscall.RawSockaddrInet6
 	size := uint32(unsafe.Sizeof(a))
-	if _, _, e := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&a)), uintptr(unsafe.Pointer(&size))); e != 0 {
+	if _, _, e := syscall.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&a)), uintptr(unsafe.Pointer(&size))); e != 0 {
 		return netip.AddrPort{}
 	}
 	return addrOf(&a)

@@ -179,8 +179,8 @@ func TestServe(t *testing.T) {
 func TestServeAddresses(t *testing.T) {
 	type seen struct{ remote, local netip.AddrPort }
 	all, dialled := make(chan seen, 1), make(chan struct{})
-	f := serve(t, newLoop(t, 1), func(a *relay.Flow, _ netip.AddrPort) {
-		all <- seen{a.Remote(), a.Local()}
+	f := serve(t, newLoop(t, 1), func(a *relay.Flow, from netip.AddrPort) {
+		all <- seen{from, a.Local()}
 		<-dialled
 		a.Abort()
 	})
