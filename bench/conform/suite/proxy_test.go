@@ -83,10 +83,29 @@ func (p *proxy) accept() {
 	}
 }
 
+// secure gives the proxy TLS, also while it runs.
+func (p *proxy) secure(in, out *tls.Config) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if in != nil {
+		p.in = in
+	}
+	if out != nil {
+		p.out = out
+	}
+}
+
+func (p *proxy) secured() (in, out *tls.Config) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.in, p.out
+}
+
 func (p *proxy) handle(c net.Conn) {
 	client := c
-	if p.in != nil {
-		t := tls.Server(&watched{Conn: c}, p.in)
+	in, out := p.secured()
+	if in != nil {
+		t := tls.Server(&watched{Conn: c}, in)
 		if t.Handshake() != nil {
 			c.Close()
 			return
@@ -101,8 +120,8 @@ func (p *proxy) handle(c net.Conn) {
 	}
 	p.keep(s)
 	server := s
-	if p.out != nil {
-		t := tls.Client(&watched{Conn: s}, p.out)
+	if out != nil {
+		t := tls.Client(&watched{Conn: s}, out)
 		if t.Handshake() != nil {
 			s.Close()
 			abort(client)

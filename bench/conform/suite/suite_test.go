@@ -49,8 +49,14 @@ func results(t *testing.T, c Config) map[string]Result {
 // variants are the ways in which TLS may be on either side.
 func variants(t *testing.T) map[string]func(*Config, *proxy) {
 	server, client := certificates(t)
-	in := func(c *Config, p *proxy) { p.in, c.TargetTLS = server, client }
-	out := func(c *Config, p *proxy) { p.out, c.BackendTLS = client, server }
+	in := func(c *Config, p *proxy) {
+		p.secure(server, nil)
+		c.TargetTLS = client
+	}
+	out := func(c *Config, p *proxy) {
+		p.secure(nil, client)
+		c.BackendTLS = server
+	}
 	return map[string]func(*Config, *proxy){
 		"plain":   func(*Config, *proxy) {},
 		"TLS in":  in,
