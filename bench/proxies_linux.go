@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 
 	"argosy/bench/proxies"
 	"argosy/e2e/stack"
@@ -14,6 +15,11 @@ func compare(ctx context.Context, s settings, names []string, stdout io.Writer) 
 	c := s.proxies
 	c.Progress = s.progress
 	var err error
+	if c.Argosy != "" { // it is started in another folder
+		if c.Argosy, err = filepath.Abs(c.Argosy); err != nil {
+			return err
+		}
+	}
 	if c.Argosy == "" {
 		if c.Argosy, err = stack.Build(ctx, "./cmd/argosy"); err != nil {
 			return err
