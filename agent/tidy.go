@@ -1,6 +1,10 @@
 package agent
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+
+	"argosy/internal/process"
+)
 
 const (
 	// tidyAfter is for how many seconds no connection must have come or gone.
@@ -30,6 +34,7 @@ func (t *tidiness) look(moves uint64) {
 	t.done = moves
 	if t.giveUp == nil {
 		debug.FreeOSMemory()
+		process.Trim() // not vital
 		return
 	}
 	t.giveUp()
