@@ -1,10 +1,6 @@
 package agent
 
-import (
-	"runtime/debug"
-
-	"argosy/internal/process"
-)
+import "runtime/debug"
 
 const (
 	// tidyAfter is for how many seconds no connection must have come or gone.
@@ -34,7 +30,6 @@ func (t *tidiness) look(moves uint64) {
 	t.done = moves
 	if t.giveUp == nil {
 		debug.FreeOSMemory()
-		process.Trim() // not vital
 		return
 	}
 	t.giveUp()
