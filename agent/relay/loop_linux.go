@@ -37,7 +37,7 @@ type LoopOptions struct {
 func NewLoop(o LoopOptions) (*Loop, error) {
 	n := o.Workers
 	if n <= 0 {
-		n = runtime.NumCPU()
+		n = runtime.GOMAXPROCS(0) // which minds what a container may use
 	}
 	l := &Loop{logger: o.Logger, others: New(), innards: findInnards()}
 	if l.logger == nil {
@@ -54,8 +54,8 @@ func NewLoop(o LoopOptions) (*Loop, error) {
 	return l, nil
 }
 
-// Procs is the value of GOMAXPROCS with which everything but the loop has as many Ps as CPUs it may use.
-func (l *Loop) Procs() int { return len(l.workers) + max(runtime.NumCPU()/2, 1) }
+// Procs is the value of GOMAXPROCS with which the rest of the program has Ps of its own: one for every two threads.
+func (l *Loop) Procs() int { return len(l.workers) + max(len(l.workers)/2, 1) }
 
 // Close ends the threads and waits for them. There must be no pairs and no listening sockets left.
 func (l *Loop) Close() {

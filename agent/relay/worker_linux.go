@@ -68,6 +68,7 @@ type worker struct {
 
 	mu     sync.Mutex
 	posted []func()
+	closed bool // there is nobody to call what is posted
 }
 
 func newWorker(l *Loop) (*worker, error) {
@@ -92,13 +93,16 @@ func newWorker(l *Loop) (*worker, error) {
 
 func (w *worker) clock() time.Duration { return time.Since(w.start) }
 
-// post has the worker call do on its thread, soon. It may be called from any goroutine.
+// post has the worker call do on its thread, soon. It may be called from any goroutine. After the worker's end it does
+// nothing: whatever it was about is over.
 func (w *worker) post(do func()) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
 	w.posted = append(w.posted, do)
-	first := len(w.posted) == 1
-	w.mu.Unlock()
-	if first {
+	if len(w.posted) == 1 {
 		one := [8]byte{1} // in either order of bytes not 0
 		unix.Write(w.wake, one[:])
 	}
@@ -109,6 +113,9 @@ func (w *worker) run() {
 	runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 	defer func() {
 		w.closePipes()
+		w.mu.Lock() // nobody writes to a descriptor that may be another's from now on
+		defer w.mu.Unlock()
+		w.closed = true
 		unix.Close(w.epoll)
 		unix.Close(w.wake)
 	}()
