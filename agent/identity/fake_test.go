@@ -37,7 +37,9 @@ type fakeConsul struct {
 	down     bool
 	silent   map[string]bool // paths' prefixes that get no answer yet
 	renews   bool            // a plain request for a leaf gives a new one
+	garbage  string          // unless empty, all that is answered
 	requests int
+	matches  int // those of them for intentions
 }
 
 func newFakeConsul(t *testing.T) (*fakeConsul, *api.Client) {
@@ -71,6 +73,9 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests++
+	if strings.HasSuffix(r.URL.Path, "/match") {
+		f.matches++
+	}
 	blocks := r.URL.Query().Get("index") == fmt.Sprint(f.index)
 	quiet := func() bool {
 		for p := range f.silent {
@@ -98,6 +103,10 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Consul-Index", fmt.Sprint(f.index))
+	if f.garbage != "" {
+		io.WriteString(w, f.garbage)
+		return
+	}
 	trustDomain := f.ca.ID("x").Host
 	switch path := r.URL.Path; {
 	case strings.HasPrefix(path, "/v1/agent/connect/ca/leaf/"):

@@ -19,8 +19,9 @@ import (
 
 // leaf is our own certificate, with all of the chain that Consul gives.
 type leaf struct {
-	cert *tls.Certificate
-	id   ID
+	cert   *tls.Certificate
+	id     ID
+	before *leaf // the one that can be used where this one cannot; nil: none
 }
 
 func (l *leaf) equal(o *leaf) bool {
@@ -39,7 +40,7 @@ func parseLeaf(l *api.LeafCert, service string) (*leaf, error) {
 	if id.Service != service {
 		return nil, fmt.Errorf("certificate from Consul: it is for %s, not for %s", id.Service, service)
 	}
-	return &leaf{&cert, id}, nil
+	return &leaf{cert: &cert, id: id}, nil
 }
 
 // trust is whose certificates count: those that any root signed, retired ones too until Consul drops them.
@@ -47,6 +48,7 @@ type trust struct {
 	domain string
 	roots  []string // PEM, sorted
 	pool   *x509.CertPool
+	before *movedFrom // nil: nothing
 }
 
 func (t *trust) equal(o *trust) bool {
@@ -56,6 +58,9 @@ func (t *trust) equal(o *trust) bool {
 func parseRoots(list *api.CARootList) (*trust, error) {
 	t := &trust{domain: list.TrustDomain, pool: x509.NewCertPool()}
 	for _, r := range list.Roots {
+		if r == nil {
+			return nil, errors.New("a root from Consul is empty")
+		}
 		if block, _ := pem.Decode([]byte(r.RootCertPEM)); block == nil || !t.pool.AppendCertsFromPEM([]byte(r.RootCertPEM)) {
 			return nil, fmt.Errorf("root %s from Consul does not parse", r.ID)
 		}
@@ -91,11 +96,17 @@ func (c *Connect) askLeaf(q *api.QueryOptions) (*leaf, *api.QueryMeta, error) {
 }
 
 func (c *Connect) setLeaf(l *leaf) {
-	if c.leaf.Set(l) {
+	if c.leaf.Update(func(old *leaf) *leaf { return l.after(old, c.now()) }) {
 		c.metrics.expiry.WithLabelValues(c.service).Set(float64(l.cert.Leaf.NotAfter.Unix()))
 		c.logger.Debug("new certificate", "serial", l.cert.Leaf.SerialNumber, "until", l.cert.Leaf.NotAfter)
+		if err := l.valid(c.now()); err != nil {
+			c.logger.Warn("the new certificate from Consul cannot be used now: are the clocks right?", "error", err)
+		}
 	}
 }
+
+// clockEvery is how often the clock is looked at. A timer does not notice that it was set, or that the machine slept.
+const clockEvery = time.Minute
 
 // renewLeaf asks plainly when two thirds of the certificate's life are over, in case the blocking query sleeps, and
 // raises the alarm when nine tenths are.
@@ -111,9 +122,9 @@ func (c *Connect) renewLeaf(ctx context.Context) {
 		}
 		from, to := l.cert.Leaf.NotBefore, l.cert.Leaf.NotAfter
 		life := to.Sub(from)
-		if wait := time.Until(from.Add(life / 3 * 2)); wait > 0 {
+		if wait := from.Add(life / 3 * 2).Sub(c.now()); wait > 0 {
 			pause.Reset()
-			if !waitFor(ctx, superseded, wait) {
+			if !waitFor(ctx, superseded, min(wait, clockEvery)) {
 				return
 			}
 			continue
@@ -129,10 +140,10 @@ func (c *Connect) renewLeaf(ctx context.Context) {
 			c.setLeaf(next)
 			continue
 		}
-		if time.Since(from) > life/10*9 {
+		if c.now().Sub(from) > life/10*9 {
 			c.logger.Error("the certificate is about to end and Consul gives no new one", "until", to, "error", err)
 		}
-		if !waitFor(ctx, superseded, pause.Next()) {
+		if !waitFor(ctx, superseded, max(pause.Next(), blockq.RetryAfter(err))) {
 			return
 		}
 	}
@@ -165,11 +176,25 @@ func (c *Connect) watchRoots(ctx context.Context) {
 		return t, meta, err
 	}, func(t *trust, _ *api.QueryMeta, err error) {
 		report(err)
-		if err == nil && c.trust.Set(t) {
-			c.logger.Debug("new roots", "trust_domain", t.domain, "roots", len(t.roots))
-			c.touch()
+		if err == nil {
+			c.setTrust(t)
 		}
 	})
+}
+
+func (c *Connect) setTrust(t *trust) {
+	var old *trust
+	if c.trust.Update(func(o *trust) *trust {
+		old = o
+		return t.after(o, c.now())
+	}) {
+		c.logger.Debug("new roots", "trust_domain", t.domain, "roots", len(t.roots))
+		if old != nil && old.domain != t.domain {
+			c.logger.Warn("consul is another cluster now: it has lost its data, or was replaced; the one before goes on to count for a while",
+				"trust_domain", t.domain, "before", old.domain, "for", moveGrace)
+		}
+		c.touch()
+	}
 }
 
 func (c *Connect) touch() { c.changed.Update(func(n uint64) uint64 { return n + 1 }) }
@@ -178,35 +203,72 @@ func (c *Connect) touch() { c.changed.Update(func(n uint64) uint64 { return n + 
 func (c *Connect) watchIntentions(ctx context.Context) {
 	report := c.reporter("intentions")
 	failing := true
-	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) ([]*api.Intention, *api.QueryMeta, error) {
-		m := &api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{c.service}}
-		found, meta, err := c.client.Connect().IntentionMatch(m, q)
-		return found[c.service], meta, err
-	}, func(found []*api.Intention, _ *api.QueryMeta, err error) {
+	var kept keptRules
+	blockq.Run(ctx, blockq.Options{}, c.askIntentions, func(m matched, meta *api.QueryMeta, err error) {
 		report(err)
 		if err != nil {
 			failing = true
 			return
 		}
-		list := compile(found)
+		if failing { // Consul may have come back with another configuration
+			c.askDefault()
+		}
+		failing = false
+		list := compile(m.list)
+		fresh := kept.since.IsZero()
+		if !kept.count(len(list) == 0 && len(c.rules.Value().list) > 0, meta.LastIndex, m.domain, c.now()) {
+			if fresh {
+				c.logger.Warn("consul has lost the intentions: those before stay in force for a while", "for", moveGrace)
+			}
+			return
+		}
 		changed := c.rules.Update(func(r rules) rules {
 			r.known, r.list = true, list
 			return r
 		})
-		if changed {
-			c.logger.Debug("new intentions", "rules", len(list))
-			for _, r := range list {
-				if r.http {
-					c.logger.Warn("an intention is taken as deny", "source", r.source, "why", "it has L7 permissions, which cannot be enforced on TCP")
-				}
+		if !changed {
+			return
+		}
+		c.logger.Debug("new intentions", "rules", len(list))
+		for _, r := range list {
+			if r.http {
+				c.logger.Warn("an intention is taken as deny", "source", r.source, "why", "it has L7 permissions, which cannot be enforced on TCP")
 			}
-			c.touch()
 		}
-		if changed || failing { // Consul may have come back with another configuration
-			c.askDefault()
-		}
-		failing = false
+		c.touch()
+		c.askDefault()
 	})
+}
+
+// matched is the answer to a match request.
+type matched struct {
+	list   []*api.Intention
+	domain string // the trust domain that they belong to
+}
+
+// askIntentions asks for the intentions. Where there are none any more after trouble it makes sure of which cluster that
+// is true. What is no answer to the question, such as null, must not be taken for no intentions.
+func (c *Connect) askIntentions(q *api.QueryOptions) (m matched, _ *api.QueryMeta, _ error) {
+	if t := c.trust.Value(); t != nil {
+		m.domain = t.domain
+	}
+	found, meta, err := c.client.Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{c.service}}, q)
+	if err != nil {
+		return m, nil, err
+	}
+	list, ok := found[c.service]
+	if !ok {
+		return m, nil, fmt.Errorf("the answer says nothing about %s: this is not Consul", c.service)
+	}
+	m.list = list
+	if len(list) == 0 && q.WaitIndex == 0 && len(c.rules.Value().list) > 0 {
+		roots, _, err := c.client.Agent().ConnectCARoots((&api.QueryOptions{}).WithContext(q.Context()))
+		if err != nil {
+			return m, nil, fmt.Errorf("no intentions any more, and whether this is the same cluster is not known: %w", err)
+		}
+		m.domain = roots.TrustDomain
+	}
+	return m, meta, nil
 }
 
 func (c *Connect) askDefault() {
@@ -242,7 +304,7 @@ func (c *Connect) learnDefault(ctx context.Context) {
 		report(err)
 		wait := time.Duration(defaultEvery)
 		if err != nil || !settled {
-			wait = pause.Next()
+			wait = max(pause.Next(), blockq.RetryAfter(err))
 		} else {
 			pause.Reset()
 		}
@@ -261,6 +323,9 @@ func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
 	answer, err := c.client.Agent().ConnectAuthorize(&api.AgentAuthorizeParams{Target: c.service, ClientCertURI: source.String()})
 	if err != nil {
 		return false, err
+	}
+	if answer.Reason == "" {
+		return false, errors.New("the answer gives no reason: this is not Consul")
 	}
 	if strings.HasPrefix(answer.Reason, "Matched") {
 		r := c.rules.Value()
