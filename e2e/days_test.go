@@ -90,8 +90,9 @@ func startCanary(t *testing.T, addr string) *canary {
 	t.Cleanup(func() { cancel(); c.wg.Wait() })
 	c.wg.Go(func() {
 		for ctx.Err() == nil {
+			before := c.allowed.Load()
 			err := connectOnce(ctx, addr)
-			if c.tried.Add(1); err == nil && !c.allowed.Load() {
+			if c.tried.Add(1); err == nil && !before && !c.allowed.Load() {
 				c.passed.Add(1)
 			}
 			select {

@@ -175,48 +175,41 @@ func becomeRules(t *testing.T, c *Connect, n int) {
 	})
 }
 
-// stayRules sees to it that an identity has so many rules still after some more requests.
-func stayRules(t *testing.T, f *fakeConsul, c *Connect, n int) {
+// asked counts the requests for intentions.
+func (f *fakeConsul) asked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.matches
+}
+
+// askedAgain returns when intentions have been asked for so many times more.
+func (f *fakeConsul) askedAgain(t *testing.T, times int) {
 	t.Helper()
-	asked := f.count()
+	before := f.asked()
 	eventually(t, func() error {
-		if now := f.count(); now < asked+8 {
-			return fmt.Errorf("%d requests", now-asked)
+		if n := f.asked() - before; n < times {
+			return fmt.Errorf("%d requests", n)
 		}
 		return nil
 	})
-	if r := c.rules.Value(); len(r.list) != n {
-		t.Errorf("rules %+v", r)
-	}
 }
 
 // outage makes Consul fail until something has been asked for in vain, and then come back as f makes it.
 func (f *fakeConsul) outage(t *testing.T, change func()) {
 	t.Helper()
 	f.change(func() { f.down = true })
-	asked := f.count()
-	eventually(t, func() error {
-		if n := f.count(); n < asked+10 {
-			return fmt.Errorf("%d requests", n-asked)
-		}
-		return nil
-	})
+	f.askedAgain(t, 2)
 	f.change(func() { f.down = false; change() })
 }
 
 // settle returns when what is served now has been taken in: whoever asks again is through with the answer before.
 func (f *fakeConsul) settle(t *testing.T) {
 	t.Helper()
-	matches := func() int {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return f.matches
-	}
 	for range 3 {
-		before := matches()
+		before := f.asked()
 		f.change(func() {})
 		eventually(t, func() error {
-			if matches() == before {
+			if f.asked() == before {
 				return errors.New("nobody asks")
 			}
 			return nil
@@ -235,13 +228,14 @@ func TestIntentionsAreNotLostByMistake(t *testing.T) {
 	// All that is no answer.
 	for _, body := range []string{`null`, `{}`, `{"db":`, `[]`, `<html>`, `{"other":null}`, `{"TrustDomain":"x","Roots":[null]}`} {
 		f.change(func() { f.garbage = body })
-		stayRules(t, f, db, 1)
+		f.askedAgain(t, 2)
+		if r := db.rules.Value(); len(r.list) != 1 || r.defaultAllow {
+			t.Errorf("after %s: %+v", body, r)
+		}
 		f.change(func() { f.garbage = "" })
+		f.settle(t)
 		if err := db.Ready(); err != nil {
 			t.Errorf("after %s: %v", body, err)
-		}
-		if r := db.rules.Value(); r.defaultAllow {
-			t.Errorf("after %s: %+v", body, r)
 		}
 	}
 	// Deleted while Consul could not be asked, and while it could.
