@@ -133,11 +133,12 @@ func startScan(t *testing.T, addr string) *atomic.Int64 {
 }
 
 // days are two agents under traffic: plain clients, an agent that dials Connect, one that accepts Connect, and two servers
-// behind it. Names come from Consul's catalog and the table from its keys. Whatever the agents ask Consul goes over a wire
-// and through a mischief.
+// behind it. Names come from Consul's catalog and the table from its keys. Whatever an agent asks Consul goes over a wire of
+// its own and then through a mischief.
 type days struct {
 	s           *stack.Stack
-	wire        *wire
+	dialsWire   *wire
+	acceptsWire *wire
 	m           *mischief
 	dials       *agent
 	accepts     *agent
@@ -188,10 +189,10 @@ func startDays(t *testing.T, s *stack.Stack) *days {
 	}
 	d.enrol(t)
 	d.m = startMischief(t, s.Consul.URL())
-	d.wire = startWire(t, s.Addr(), d.m.Addr)
+	d.dialsWire, d.acceptsWire = startWire(t, s.Addr(), d.m.Addr), startWire(t, s.Addr(), d.m.Addr)
 	entry, other := s.Addr(), s.Addr()
 	d.entry, d.connectAddr = entry, s.Addr()
-	d.accepts = startAgent(t, s, "accepts", daysHCL("proxy", d.wire.Addr, fmt.Sprintf(`
+	d.accepts = startAgent(t, s, "accepts", daysHCL("proxy", d.acceptsWire.Addr, fmt.Sprintf(`
 dtab {
   consul {}
 }
@@ -208,7 +209,7 @@ register {
   check_interval = "1s"
 }
 `, d.connectAddr)))
-	d.dialsHCL = dialsHCL(d.wire.Addr, entry, other, "")
+	d.dialsHCL = dialsHCL(d.dialsWire.Addr, entry, other, "")
 	d.dials = startAgent(t, s, "dials", d.dialsHCL)
 	within(t, "mTLS end to end", func(ctx context.Context) error { return connectOnce(ctx, entry) })
 	within(t, "the canary is denied", func(ctx context.Context) error { return denied(ctx, other) })
@@ -217,6 +218,13 @@ register {
 	d.canary = startCanary(t, other)
 	d.scan = startScan(t, d.connectAddr)
 	return d
+}
+
+// wires become all the same.
+func (d *days) wires(t *testing.T, state wireState) {
+	t.Helper()
+	d.dialsWire.become(t, state)
+	d.acceptsWire.become(t, state)
 }
 
 func (d *days) known(name string) bool { return d.servers[name] != nil }
