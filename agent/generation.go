@@ -117,7 +117,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		}
 		undos = append(undos, g.naming.stop)
 	}
-	consulSame := reflect.DeepEqual(old.config.Consul, cfg.Consul)
+	consulSame := reflect.DeepEqual(old.config.Consul, cfg.Consul) && old.config.Connect == cfg.Connect
 	identity := func(k identityKey) (*liveIdentity, error) {
 		if i := g.identities[k]; i != nil {
 			return i, nil
@@ -126,7 +126,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			g.identities[k] = i
 			return i, nil
 		}
-		i, err := newIdentity(k, cfg.Consul, a.logger, a.deps.Registry)
+		i, err := newIdentity(k, cfg, a.logger, a.deps.Registry)
 		if err != nil {
 			return nil, err
 		}
