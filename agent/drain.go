@@ -57,6 +57,7 @@ func (a *Agent) leave() {
 	for _, i := range g.identities {
 		i.stop()
 	}
+	g.mesh.stop()
 	g.admin.stop()
 	a.cut()
 	a.logger.Info("drained")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -156,6 +157,11 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage) (ID, error
 		return ID{}, fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
 	}
 	if err := verifyChain(s.PeerCertificates, t.pool, usage, ""); err != nil {
+		var unknown x509.UnknownAuthorityError
+		if errors.As(err, &unknown) {
+			return ID{}, fmt.Errorf("%w: no root of trust domain %s has signed it; is it of another Consul cluster, or none of Connect's?",
+				err, t.domain)
+		}
 		return ID{}, err
 	}
 	id, err := certificateID(s.PeerCertificates[0])
@@ -163,7 +169,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage) (ID, error
 		return ID{}, err
 	}
 	if id.TrustDomain != t.domain {
-		return ID{}, fmt.Errorf("%w: %s is not of our trust domain %s", ErrPeer, id, t.domain)
+		return ID{}, fmt.Errorf("%w: %s is not of our trust domain %s: it is of another Consul cluster", ErrPeer, id, t.domain)
 	}
 	return id, nil
 }
@@ -171,7 +177,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage) (ID, error
 // Client implements Identity. The server must prove to be expect, in this trust domain and the default namespace.
 func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
 	if expect.Service == "" || expect.Datacenter == "" {
-		return nil, fmt.Errorf("connect as %s: the endpoint does not offer Connect", c.service)
+		return nil, fmt.Errorf("connect as %s: the catalog does not offer Connect for the endpoint", c.service)
 	}
 	if _, err := c.certificate(); err != nil {
 		return nil, err
@@ -192,7 +198,8 @@ func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
 		}
 		want := ID{TrustDomain: id.TrustDomain, Namespace: defaultNamespace, Datacenter: expect.Datacenter, Service: expect.Service}
 		if id != want {
-			return fmt.Errorf("%w: it is %s, not %s", ErrPeer, id, want)
+			return fmt.Errorf("%w: it is %s, not %s: look at the address under which %s is in the catalog",
+				ErrPeer, id, want, expect.Service)
 		}
 		return nil
 	}

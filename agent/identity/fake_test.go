@@ -34,6 +34,7 @@ type fakeConsul struct {
 	leaves   map[string]*api.LeafCert
 	rules    map[string][]*api.Intention // by destination
 	byDef    string                      // "allow" or "deny"
+	mesh     []*api.MeshConfigEntry
 	down     bool
 	silent   map[string]bool // paths' prefixes that get no answer yet
 	renews   bool            // a plain request for a leaf gives a new one
@@ -125,6 +126,8 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/v1/connect/intentions/match":
 		name := r.URL.Query().Get("name")
 		json.NewEncoder(w).Encode(map[string][]*api.Intention{name: f.rules[name]})
+	case path == "/v1/config/mesh":
+		json.NewEncoder(w).Encode(append([]*api.MeshConfigEntry{}, f.mesh...))
 	case path == "/v1/agent/connect/authorize":
 		var p api.AgentAuthorizeParams
 		json.NewDecoder(r.Body).Decode(&p)

@@ -2,10 +2,13 @@ package identity
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/backoff"
 	"argosy/internal/blockq"
@@ -27,7 +30,7 @@ func (c *Connect) watchIntentions(ctx context.Context) {
 			failing = true
 			return
 		}
-		list := compile(found)
+		list, before := compile(found), c.rules.Value().list
 		changed := c.rules.Update(func(r rules) rules {
 			r.known, r.list = true, list
 			return r
@@ -35,8 +38,9 @@ func (c *Connect) watchIntentions(ctx context.Context) {
 		if changed {
 			c.logger.Debug("new intentions", "rules", len(list))
 			for _, r := range list {
-				if r.http {
-					c.logger.Warn("an intention is taken as deny", "source", r.source, "why", "it has L7 permissions, which cannot be enforced on TCP")
+				if r.http && !slices.Contains(before, r) {
+					c.logger.Warn(fmt.Sprintf("intention %s -> %s has HTTP permissions; this listener is TCP: they cannot be enforced, so it is refused",
+						r.source, c.service))
 				}
 			}
 			c.touch()
@@ -117,23 +121,27 @@ func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
 	return true, nil
 }
 
-// reporter logs the first error of a kind of request, and its end, and counts them all. It is for one goroutine.
 func (c *Connect) reporter(request string) func(error) {
+	return reporter(c.logger, c.metrics, c.service, request)
+}
+
+// reporter logs the first error of a kind of request, and its end, and counts them all. It is for one goroutine.
+func reporter(logger hclog.Logger, m *metrics, service, request string) func(error) {
 	failing := false
 	return func(err error) {
 		if err == nil {
-			c.metrics.answered.WithLabelValues(c.service, request).SetToCurrentTime()
+			m.answered.WithLabelValues(service, request).SetToCurrentTime()
 			if failing {
-				c.logger.Info("consul answers again", "request", request)
+				logger.Info("consul answers again", "request", request)
 			}
 			failing = false
 			return
 		}
-		c.metrics.errors.WithLabelValues(c.service, request).Inc()
+		m.errors.WithLabelValues(service, request).Inc()
 		if failing {
-			c.logger.Debug("consul still cannot be asked", "request", request, "error", err)
+			logger.Debug("consul still cannot be asked", "request", request, "error", err)
 		} else {
-			c.logger.Warn("consul cannot be asked: what is known stays in force", "request", request, "error", err)
+			logger.Warn("consul cannot be asked: what is known stays in force", "request", request, "error", err)
 		}
 		failing = true
 	}
