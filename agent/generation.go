@@ -18,7 +18,7 @@ import (
 )
 
 // generation is what one configuration has been made into. Parts that a reload leaves alone are shared with the
-// generation before. It is not changed once it is current.
+// generation before. But for begun it is not changed once it is current.
 type generation struct {
 	config     *config.Config
 	naming     *naming
@@ -31,6 +31,7 @@ type generation struct {
 	admin      *adminServer
 	services   []register.Service // in Consul's catalog
 	accessLog  *accesslog.Sink    // nil: none
+	begun      bool               // identities and naming are live; guarded by Agent.changing
 }
 
 // clientRule is a client block, made ready.
@@ -261,17 +262,7 @@ func (a *Agent) commit(g, old *generation) {
 	if old == nil {
 		old = &generation{config: &config.Config{}}
 	}
-	if g.mesh != old.mesh {
-		g.mesh.start()
-	}
-	for k, i := range g.identities {
-		if old.identities[k] != i {
-			i.start()
-		}
-	}
-	if g.naming != old.naming {
-		g.naming.start()
-	}
+	g.begin(old)
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
 		l.state.limits.SetLimits(limits(l.config))
@@ -316,4 +307,40 @@ func (a *Agent) commit(g, old *generation) {
 		old.mesh.stop()
 	}
 	a.registry.use(g)
+}
+
+// begin starts to follow what connections need, where that is not followed already.
+func (g *generation) begin(old *generation) {
+	if g.begun {
+		return
+	}
+	g.begun = true
+	if g.mesh != old.mesh {
+		g.mesh.start()
+	}
+	for k, i := range g.identities {
+		if old.identities[k] != i {
+			i.start()
+		}
+	}
+	if g.naming != old.naming {
+		g.naming.start()
+	}
+}
+
+// missing says what g lacks to serve.
+func (g *generation) missing() (reasons []string) {
+	if known, err := g.naming.known(); !known {
+		reason := "the table is not known yet"
+		if err != nil {
+			reason += ": " + err.Error()
+		}
+		reasons = append(reasons, reason)
+	}
+	for _, i := range g.identities {
+		if err := i.Ready(); err != nil {
+			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
+		}
+	}
+	return reasons
 }
