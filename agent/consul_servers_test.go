@@ -39,7 +39,7 @@ func consulConfig(c *consultest.Consul, connect bool) *config.Config {
 		Consul: &mounts.Consul{Options: consul.Options{UseHealth: true, PreferService: true, Connect: kind}},
 	}}
 	cfg.Register = &config.Register{
-		Tags: []string{"v1"}, Meta: map[string]string{"team": "data"},
+		Tags: []string{"v1"}, Meta: map[string]string{"team": "data"}, Check: "ttl",
 		CheckInterval: time.Second, CheckTimeout: time.Second, DeregisterAfter: time.Minute,
 	}
 	return cfg
