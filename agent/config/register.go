@@ -37,7 +37,7 @@ func (l *loader) register() {
 	if hclx.HasPort(out.Address) {
 		d.Errorf(hclx.Place(raw.Address), "the port is the listener's, or its register block's", "address %q has a port", out.Address)
 	}
-	if raw.TTL != nil && out.Check != "ttl" && !d.Failed(raw.Check) {
+	if written := hclx.Place(raw.TTL).Filename != ""; written && out.Check != "ttl" && !d.Failed(raw.Check) {
 		d.Errorf(hclx.Place(raw.TTL), `leave it out, or write check = "ttl"`, "ttl has no effect with check = %q", out.Check)
 	}
 	plain := slices.ContainsFunc(l.cfg.Listeners, func(x Listener) bool { return x.Register != nil && !x.Register.Native })
