@@ -146,3 +146,17 @@ func (a *Agent) handOver(t handover.Taken) {
 	a.logger.Info("handed over: a new process accepts the connections", "connections", a.census.count())
 	a.Drain()
 }
+
+// waitUntil asks until ok or ctx ends.
+func waitUntil(ctx context.Context, ok func() bool) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}

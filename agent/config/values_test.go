@@ -285,6 +285,10 @@ register {
   tags             = ["a", env("ARGOSY_TEST_UNSET", "b")]
   meta             = { team = "core" }
   address          = "10.0.0.7"
+  registration     = "self"
+  check            = "ttl"
+  ttl              = "45s"
+  tcp_check        = true
   check_interval   = "1s"
   check_timeout    = "500ms"
   deregister_after = "1h"
@@ -376,7 +380,7 @@ client "/svc" {
 			{Prefix: dtab.MustParsePrefix("/svc"), ConnectTimeout: time.Second, Retries: 2, TLS: &ClientTLS{Connect: "edge", MinVersion: tls.VersionTLS12}},
 		},
 		Register: &Register{ID: "edge-1", Tags: []string{"a", "b"}, Meta: map[string]string{"team": "core"}, Address: "10.0.0.7",
-			CheckInterval: time.Second, CheckTimeout: 500 * time.Millisecond, DeregisterAfter: time.Hour},
+			Registration: "self", Check: "ttl", TTL: 45 * time.Second, TCPCheck: true, CheckInterval: time.Second, CheckTimeout: 500 * time.Millisecond, DeregisterAfter: time.Hour},
 		Drain: Drain{Timeout: time.Minute},
 	}
 	withDefaults(want)
@@ -399,7 +403,8 @@ listener "redis" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Drain.Propagation != 3*time.Second || got.Register == nil || got.Register.CheckInterval != 5*time.Second {
+	if got.Drain.Propagation != 3*time.Second || got.Register == nil || got.Register.CheckInterval != 5*time.Second ||
+		got.Register.Registration != "auto" || got.Register.Check != "ttl" || got.Register.TTL != 30*time.Second || got.Register.TCPCheck {
 		t.Errorf("%+v %+v", got.Drain, got.Register)
 	}
 	if l := got.Listeners[0].Register; l.Service != "argosy" || l.Native {
