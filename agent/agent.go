@@ -299,6 +299,9 @@ func (a *Agent) Health() Health {
 		reasons = append(reasons, reason)
 	}
 	for _, i := range g.identities {
+		if i == g.adminOnly { // no traffic needs it
+			continue
+		}
 		if err := i.Ready(); err != nil {
 			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
 		}

@@ -14,6 +14,7 @@ import (
 	"argosy/agent/listen"
 	"argosy/agent/register"
 	"argosy/dtab"
+	"argosy/internal/door"
 )
 
 // generation is what one configuration has been made into. Parts that a reload leaves alone are shared with the
@@ -27,8 +28,13 @@ type generation struct {
 	tells      bool        // some endpoints are told of their clients
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
+	adminPeers *door.Peers        // of the TLS of admin; nil: none
 	services   []register.Service // in Consul's catalog
-	accessLog  *accesslog.Sink    // nil: none
+
+	adminIdentity *liveIdentity // of the TLS of admin, where that is Connect
+	adminOnly     *liveIdentity // the same, where nothing else uses it
+
+	accessLog *accesslog.Sink // nil: none
 }
 
 // clientRule is a client block, made ready.
@@ -174,14 +180,11 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		g.listeners = append(g.listeners, l)
 	}
 	g.keepTLS(old)
-	if old.admin != nil && old.config.Admin == cfg.Admin {
-		g.admin = old.admin
-	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
-			return nil, nil, err
-		}
-		undos = append(undos, g.admin.stop)
+	undoAdmin, err := a.prepareAdmin(g, old, identity)
+	if err != nil {
+		return nil, nil, err
 	}
+	undos = append(undos, undoAdmin)
 	if cfg.AccessLog != nil {
 		sink, err := a.openAccessLog(cfg.AccessLog)
 		if err != nil {
@@ -263,9 +266,7 @@ func (a *Agent) commit(g, old *generation) {
 			l.port.start(a)
 		}
 	}
-	if g.admin != old.admin {
-		g.admin.start()
-	}
+	a.commitAdmin(g, old)
 
 	for _, l := range old.listeners {
 		if g.port(l.port.key) == nil {

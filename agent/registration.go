@@ -39,7 +39,7 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 		e := l.config.Register
 		s := register.Service{
 			Name: e.Service, Port: e.Port, Native: e.Native, Tags: common.Tags, Address: common.Address,
-			CheckURL:      "http://" + reachable(g.admin.address(), "127.0.0.1") + "/health",
+			CheckURL:      g.checkURL(),
 			CheckInterval: common.CheckInterval, CheckTimeout: common.CheckTimeout, DeregisterAfter: common.DeregisterAfter,
 		}
 		if s.Name == "" {
