@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -122,10 +121,8 @@ func (a *Agent) sockets() ([]handover.Socket, error) {
 		}
 		return nil, err
 	}
-	if l, ok := g.admin.listener.(*net.TCPListener); ok {
-		if f, err := l.File(); err == nil {
-			all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
-		}
+	if f := g.admin.duplicate(); f != nil {
+		all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
 	}
 	return all, nil
 }
@@ -139,7 +136,7 @@ func (a *Agent) handOver(t handover.Taken) {
 	for _, l := range g.listeners {
 		l.port.leave()
 	}
-	g.admin.stop()
+	g.admin.leave()
 	a.registry.stop()
 	a.registry.forget(t.Services)
 	a.handed = true

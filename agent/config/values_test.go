@@ -52,6 +52,7 @@ func withDefaults(c *Config) {
 		x.Removed = Removed{Action: ActionDrain, Rate: 10}
 	}
 	c.Relay.Engine, c.Connect.Source = "auto", FromAgent
+	c.Admin.Network, c.Admin.Open, c.Admin.MaxConnections = "tcp", []string{"/health", "/ready"}, 256
 }
 
 // Everything that can be set for a listener, a client, the relay and the access log.
