@@ -37,7 +37,7 @@ func oldTLS(b *bed) error {
 }
 
 func garbage(b *bed) error {
-	for _, says := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\x00\x00\x00\x08\x04\xd2\x16\x2f"} {
+	for _, says := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\x00\xff\x00\xff\x00\xff\x00\xff"} {
 		before := b.app.seen()
 		c, err := net.DialTimeout("tcp", b.in.Listen, patience)
 		if err != nil {
