@@ -127,6 +127,9 @@ func (c column) broken() []string {
 	return names
 }
 
+// besides is up to how many sockets the proxies are tested beside one another: all sockets are this process's, too.
+const besides = 2000
+
 // testAll tests the proxies beside one another, since they spend most of the time waiting. Argosy is the first one.
 func testAll(ctx context.Context, config suite.Config, cases []suite.Case, progress io.Writer) ([]column, error) {
 	progress = &lines{to: progress}
@@ -134,6 +137,9 @@ func testAll(ctx context.Context, config suite.Config, cases []suite.Case, progr
 	columns, errs := make([]column, len(proxies)), make([]error, len(proxies))
 	var all sync.WaitGroup
 	for i, p := range proxies {
+		if config.Sockets > besides {
+			all.Wait()
+		}
 		all.Go(func() { columns[i], errs[i] = test(ctx, p, config, cases, progress) })
 	}
 	all.Wait()

@@ -31,7 +31,7 @@ func table(cases []suite.Case, columns []column) string {
 	for _, s := range sections() {
 		fmt.Fprintf(&b, "\n### %s\n\n| case | what must hold |", s.title)
 		for _, c := range columns {
-			fmt.Fprintf(&b, " %s |", c.Proxy)
+			fmt.Fprintf(&b, " %s |", strings.Replace(c.Proxy, "consul", "`consul connect proxy`", 1))
 		}
 		b.WriteString("\n|---|---|" + strings.Repeat("---|", len(columns)) + "\n")
 		var notes []string

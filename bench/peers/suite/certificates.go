@@ -91,7 +91,7 @@ func (b *bed) letIn(who string, s *signer) error {
 			return err
 		}
 		if saw != answer {
-			b.peer = string(saw)
+			b.saw = string(saw)
 			return finding(who + " was not let in")
 		}
 	}

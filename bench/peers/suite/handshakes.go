@@ -56,7 +56,7 @@ func garbage(b *bed) error {
 		if err := b.wait(settling); err != nil {
 			return err
 		}
-		b.peer, b.behind = string(end), b.app.seen().since(before)
+		b.saw, b.behind = string(end), b.app.seen().since(before)
 		if b.behind == "bytes" || len(all) > 64 {
 			return finding("the client was let in")
 		}
@@ -76,7 +76,7 @@ func unknownALPN(b *bed) error {
 		return err
 	}
 	if saw != answer {
-		b.peer = string(saw)
+		b.saw = string(saw)
 		return finding("it was not let in")
 	}
 	return nil
@@ -89,23 +89,26 @@ func slowHandshakes(b *bed) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read the limit of descriptors: %w", err)
 	}
-	// Each may have the proxy open one to the service behind, which is ours, too.
-	if most := int(limit.Cur)/2 - 200; n > most {
-		b.note("no more than %d sockets, for want of descriptors", most)
-		n = most
-	}
+	own := b.app.seen().conns
 	before, err := usage.Process(b.proc.Pid())
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	socks := make([]net.Conn, 0, n)
+	var socks []net.Conn
 	defer func() {
 		for _, c := range socks {
 			c.Close()
 		}
 	}()
-	for i := range n {
+	for i := 0; i < n; i++ {
+		if i == 100 { // it may open as many again to the service behind, which is in this process, too
+			if err := b.wait(settling); err != nil {
+				return err
+			}
+			each := 1 + int(min(b.app.seen().conns-own, 100))/100
+			n = min(n, int(limit.Cur)/each-1000)
+		}
 		c, err := net.DialTimeout("tcp", b.in.Listen, patience)
 		if err != nil {
 			return fmt.Errorf("socket %d: %w", i+1, err)
@@ -126,7 +129,7 @@ func slowHandshakes(b *bed) error {
 		return err
 	}
 	b.note("%d sockets in %.1f s, %d KiB before and %d KiB during; a good client through after %d ms",
-		n, opened.Sub(began).Seconds(), int(before.Memory), int(during.Memory), waited.Milliseconds())
+		len(socks), opened.Sub(began).Seconds(), int(before.Memory), int(during.Memory), waited.Milliseconds())
 	left, err := b.gone(socks, opened.Add(handshakeBudget+handshakeBudget/2))
 	if err != nil {
 		return err

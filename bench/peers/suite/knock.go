@@ -159,7 +159,7 @@ func (b *bed) refused(who string, config *tls.Config) error {
 	if err := b.wait(settling); err != nil {
 		return err
 	}
-	b.peer, b.behind = string(saw), b.app.seen().since(before)
+	b.saw, b.behind = string(saw), b.app.seen().since(before)
 	switch {
 	case saw == answer:
 		return finding(who + " was let in")

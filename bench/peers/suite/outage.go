@@ -36,7 +36,7 @@ func outageDenied(b *bed) error {
 	if err != nil {
 		return err
 	}
-	b.peer = string(saw)
+	b.saw = string(saw)
 	if saw == answer {
 		return finding("the client was let in")
 	}
@@ -57,7 +57,7 @@ func outageAccept(b *bed) error {
 			return err
 		}
 		if saw != answer {
-			b.peer = string(saw)
+			b.saw = string(saw)
 			return finding("it is refused")
 		}
 	}

@@ -139,7 +139,7 @@ func (b *bed) disbelieved(service string) error {
 	if err := b.wait(settling); err != nil {
 		return err
 	}
-	b.peer = "the client saw " + string(saw)
+	b.saw = string(saw)
 	switch got := server.seen().since(before); {
 	case saw == answer || got == "bytes":
 		return finding("the server was believed")

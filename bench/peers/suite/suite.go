@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"argosy/e2e/stack"
@@ -80,28 +79,28 @@ type Case struct {
 
 // Result is what came of a case.
 type Result struct {
-	Case  string        `json:"case"`
-	Holds bool          `json:"holds"`
-	Why   string        `json:"why,omitempty"` // it does not hold; always in the same words
-	Peer  string        `json:"peer,omitempty"`
-	App   string        `json:"app,omitempty"`
-	Notes []string      `json:"notes,omitempty"` // figures, which are others each time
-	Took  time.Duration `json:"ns"`
+	Case   string        `json:"case"`
+	Holds  bool          `json:"holds"`
+	Why    string        `json:"why,omitempty"`    // it does not hold
+	Client string        `json:"client,omitempty"` // what the last client saw that was to be refused
+	Behind string        `json:"behind,omitempty"` // what the service behind the proxy saw of it
+	Notes  []string      `json:"notes,omitempty"`  // figures, which are others each time
+	Took   time.Duration `json:"ns"`
 }
 
-// Says tells in a sentence what was seen, without anything that is another each time.
+// Says tells what was seen, without anything that is another each time.
 func (r Result) Says() string {
+	if !r.Holds {
+		return r.Why
+	}
 	var parts []string
-	if r.Why != "" {
-		parts = append(parts, r.Why)
+	if r.Client != "" {
+		parts = append(parts, "the client saw "+r.Client)
 	}
-	if r.Peer != "" {
-		parts = append(parts, "the peer saw "+r.Peer)
+	if r.Behind != "" {
+		parts = append(parts, "the service behind saw "+r.Behind)
 	}
-	if r.App != "" {
-		parts = append(parts, "the service behind saw "+r.App)
-	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, ", ")
 }
 
 // finding is the error of a case whose property does not hold. Every other error says that the case could not be tested.
@@ -126,7 +125,7 @@ func (w *World) Run(ctx context.Context, c Case) (Result, error) {
 	b := &bed{World: w, ctx: ctx}
 	defer b.end()
 	err := c.test(b)
-	r := Result{Case: c.Name, Holds: err == nil, Peer: b.peer, App: b.behind, Notes: b.notes, Took: time.Since(began)}
+	r := Result{Case: c.Name, Holds: err == nil, Client: b.saw, Behind: b.behind, Notes: b.notes, Took: time.Since(began)}
 	var f finding
 	switch {
 	case errors.As(err, &f):
@@ -140,29 +139,22 @@ func (w *World) Run(ctx context.Context, c Case) (Result, error) {
 // bed is what a case runs on.
 type bed struct {
 	*World
-	ctx          context.Context
-	peer, behind string // what was seen of the last that was refused
-	notes        []string
+	ctx         context.Context
+	saw, behind string // Client and Behind of the Result
+	notes       []string
 
-	mu    sync.Mutex
-	undo  []func()
-	tasks sync.WaitGroup
+	undo []func()
 }
 
 func (b *bed) note(format string, a ...any) { b.notes = append(b.notes, fmt.Sprintf(format, a...)) }
 
 // later does something at the end of the case; what was asked for last is done first.
-func (b *bed) later(do func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.undo = append(b.undo, do)
-}
+func (b *bed) later(do func()) { b.undo = append(b.undo, do) }
 
 func (b *bed) end() {
 	for i := len(b.undo) - 1; i >= 0; i-- {
 		b.undo[i]()
 	}
-	b.tasks.Wait()
 }
 
 // wait waits for a while, as a case does that looks at silence.
