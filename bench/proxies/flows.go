@@ -56,19 +56,24 @@ func latency(ctx context.Context, l *lab, g *target) (sample, error) {
 	return s, nil
 }
 
-// warmUp is how many connections come and go before the memory of idle ones is measured: what a program brings into
-// memory once, with its first connections, is no connection's.
-const warmUp = 100
+// warmUp connections come and go, warmUps times, before the memory of idle ones is measured: what a program brings into
+// memory once, with its first connections and with its first tidying up, is no connection's.
+const (
+	warmUp  = 100
+	warmUps = 20
+)
 
 // idle holds connections that have carried a few bytes once.
 func idle(ctx context.Context, l *lab, g *target) (sample, error) {
 	dial := g.dial(false)
-	if held, err := load.Hold(ctx, dial, warmUp); err != nil {
-		return nil, err
-	} else {
+	for range warmUps {
+		held, err := load.Hold(ctx, dial, warmUp)
+		if err != nil {
+			return nil, err
+		}
 		held.Close()
 	}
-	if err := backoff.Sleep(ctx, min(l.settings.Rest/5, 2*time.Second)); err != nil {
+	if err := backoff.Sleep(ctx, min(l.settings.Rest, 5*time.Second)); err != nil {
 		return nil, err
 	}
 	before, err := g.usage()
