@@ -315,7 +315,7 @@ namer "io.l5d.rewrite" {
   name    = "/svc/{service}"
 }
 namer "static" {
-  services = { redis = ["127.0.0.1:6379", "[::1]:6379 * 0.5"], none = [] }
+  services = { redis = ["127.0.0.1:6379", "[::1]:6379 * 0.5", "/run/redis.sock"], none = [] }
 }
 listener "redis" {
   address         = "0.0.0.0:${env("NOMAD_PORT_redis")}"
@@ -367,7 +367,7 @@ client "/svc" {
 				Consistency: "default", GuardHold: 15 * time.Second, GuardShare: 0.5}}},
 			{Kind: "io.l5d.fs", Prefix: path("/#/io.l5d.fs"), FS: &mounts.FS{RootDir: dir}},
 			{Kind: "io.l5d.rewrite", Prefix: path("/#/hosts"), Rewrite: &mounts.Rewrite{Pattern: "/{service}.example", Name: "/svc/{service}"}},
-			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5"}, "none": {}}},
+			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5", "/run/redis.sock"}, "none": {}}},
 		},
 		Listeners: []Listener{
 			{Name: "redis", Network: "tcp", Address: "0.0.0.0:23456", ReusePort: true, Destination: path("/svc/redis"), MaxConnections: 100,
