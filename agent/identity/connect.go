@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 // intentions; afterwards what is known stays in force for as long as Consul cannot be reached.
 type Connect struct {
 	client  *api.Client
+	source  source
 	service string
 	logger  hclog.Logger
 	metrics *metrics
@@ -36,10 +38,12 @@ type Connect struct {
 }
 
 // NewConnect makes the identity of a service, whose name must be in lower case as names are in intentions. Run brings
-// it to life. Several may share a registry; reg may be nil.
+// it to life. Certificate and roots come from the agent that client is for, unless UseServers says otherwise. Several may
+// share a registry; reg may be nil.
 func NewConnect(client *api.Client, service string, logger hclog.Logger, reg prometheus.Registerer) *Connect {
 	return &Connect{
 		client:  client,
+		source:  fromAgent{client},
 		service: service,
 		logger:  logger.With("identity", service),
 		metrics: newMetrics(reg),
@@ -55,17 +59,24 @@ func NewConnect(client *api.Client, service string, logger hclog.Logger, reg pro
 // Name returns the service's name.
 func (c *Connect) Name() string { return c.service }
 
-// Run keeps certificate, roots and intentions live until ctx ends, by one blocking query each.
+// UseServers has the certificate signed by Consul's servers, and the roots told by them. It is called before Run.
+func (c *Connect) UseServers(o ServersOptions) { c.source = newFromServers(c.client, o) }
+
+// Run keeps certificate, roots and intentions live until ctx ends.
 func (c *Connect) Run(ctx context.Context) error {
 	if !validService(c.service) {
-		return fmt.Errorf("connect identity %q: a service name has only lower-case letters, digits, - and _", c.service)
+		return fmt.Errorf("connect identity %q: a service name has only lower-case letters, digits, - and _, and 63 of them at most", c.service)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){c.watchLeaf, c.renewLeaf, c.watchRoots, c.watchIntentions, c.learnDefault} {
+	for _, f := range []func(context.Context){c.warnOfEnd, c.watchIntentions, c.learnDefault} {
 		wg.Go(func() { f(ctx) })
 	}
+	err := c.source.follow(ctx, c)
+	cancel()
 	wg.Wait()
-	return nil
+	return err
 }
 
 // validService keeps to the names that look the same in a certificate, an intention and a request.
@@ -77,7 +88,7 @@ func validService(name string) bool {
 			return false
 		}
 	}
-	return name != ""
+	return name != "" && len(name) <= 63
 }
 
 // Ready implements Identity.
@@ -148,13 +159,18 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 	id, err := certificateID(s.PeerCertificates[0])
 	roots := t.accepts(id.TrustDomain, connected, c.now())
 	if err == nil && roots == nil {
-		err = fmt.Errorf("%w: %s is not of our trust domain %s", ErrPeer, id, t.domain)
+		err = fmt.Errorf("%w: %s is not of our trust domain %s: it is of another Consul cluster", ErrPeer, id, t.domain)
 	}
 	if roots == nil {
 		roots = t.pool
 	}
-	if err := verifyChain(s.PeerCertificates, roots, usage, ""); err != nil {
-		return ID{}, err // more telling than what else is wrong
+	if chain := verifyChain(s.PeerCertificates, roots, usage, ""); chain != nil { // more telling than what else is wrong
+		var unknown x509.UnknownAuthorityError
+		if errors.As(chain, &unknown) {
+			return ID{}, fmt.Errorf("%w: no root of trust domain %s has signed it; is it of another Consul cluster, or none of Connect's?",
+				chain, t.domain)
+		}
+		return ID{}, chain
 	}
 	return id, err
 }
@@ -162,7 +178,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 // Client implements Identity. The server must prove to be expect, in this trust domain and the default namespace.
 func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
 	if expect.Service == "" || expect.Datacenter == "" {
-		return nil, fmt.Errorf("connect as %s: the endpoint does not offer Connect", c.service)
+		return nil, fmt.Errorf("connect as %s: the catalog does not offer Connect for the endpoint", c.service)
 	}
 	if _, err := c.certificate(); err != nil {
 		return nil, err
@@ -191,7 +207,8 @@ func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
 		domain.Store(&id.TrustDomain)
 		want := ID{TrustDomain: id.TrustDomain, Namespace: defaultNamespace, Datacenter: expect.Datacenter, Service: expect.Service}
 		if id != want {
-			return fmt.Errorf("%w: it is %s, not %s", ErrPeer, id, want)
+			return fmt.Errorf("%w: it is %s, not %s: look at the address under which %s is in the catalog",
+				ErrPeer, id, want, expect.Service)
 		}
 		return nil
 	}

@@ -2,9 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,190 +9,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/backoff"
 	"argosy/internal/blockq"
 )
-
-// leaf is our own certificate, with all of the chain that Consul gives.
-type leaf struct {
-	cert   *tls.Certificate
-	id     ID
-	before *leaf // the one that can be used where this one cannot; nil: none
-}
-
-func (l *leaf) equal(o *leaf) bool {
-	return l == o || l != nil && o != nil && slices.EqualFunc(l.cert.Certificate, o.cert.Certificate, slices.Equal)
-}
-
-func parseLeaf(l *api.LeafCert, service string) (*leaf, error) {
-	cert, err := tls.X509KeyPair([]byte(l.CertPEM), []byte(l.PrivateKeyPEM))
-	if err != nil {
-		return nil, fmt.Errorf("certificate from Consul: %w", err)
-	}
-	id, err := certificateID(cert.Leaf)
-	if err != nil {
-		return nil, fmt.Errorf("certificate from Consul: %w", err)
-	}
-	if id.Service != service {
-		return nil, fmt.Errorf("certificate from Consul: it is for %s, not for %s", id.Service, service)
-	}
-	return &leaf{cert: &cert, id: id}, nil
-}
-
-// trust is whose certificates count: those that any root signed, retired ones too until Consul drops them.
-type trust struct {
-	domain string
-	roots  []string // PEM, sorted
-	pool   *x509.CertPool
-	before *movedFrom // nil: nothing
-}
-
-func (t *trust) equal(o *trust) bool {
-	return t == o || t != nil && o != nil && t.domain == o.domain && slices.Equal(t.roots, o.roots)
-}
-
-func parseRoots(list *api.CARootList) (*trust, error) {
-	t := &trust{domain: list.TrustDomain, pool: x509.NewCertPool()}
-	for _, r := range list.Roots {
-		if r == nil {
-			return nil, errors.New("a root from Consul is empty")
-		}
-		if block, _ := pem.Decode([]byte(r.RootCertPEM)); block == nil || !t.pool.AppendCertsFromPEM([]byte(r.RootCertPEM)) {
-			return nil, fmt.Errorf("root %s from Consul does not parse", r.ID)
-		}
-		t.roots = append(t.roots, r.RootCertPEM)
-	}
-	if t.domain == "" || len(t.roots) == 0 {
-		return nil, errors.New("consul gave no roots: is Connect enabled?")
-	}
-	slices.Sort(t.roots)
-	return t, nil
-}
-
-// watchLeaf holds one blocking query open: Consul's agent renews a certificate only while somebody waits for it.
-func (c *Connect) watchLeaf(ctx context.Context) {
-	report := c.reporter("leaf")
-	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) (*leaf, *api.QueryMeta, error) {
-		return c.askLeaf(q)
-	}, func(l *leaf, _ *api.QueryMeta, err error) {
-		report(err)
-		if err == nil {
-			c.setLeaf(l)
-		}
-	})
-}
-
-func (c *Connect) askLeaf(q *api.QueryOptions) (*leaf, *api.QueryMeta, error) {
-	got, meta, err := c.client.Agent().ConnectCALeaf(c.service, q)
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := parseLeaf(got, c.service)
-	return l, meta, err
-}
-
-func (c *Connect) setLeaf(l *leaf) {
-	if c.leaf.Update(func(old *leaf) *leaf { return l.after(old, c.now()) }) {
-		c.metrics.expiry.WithLabelValues(c.service).Set(float64(l.cert.Leaf.NotAfter.Unix()))
-		c.logger.Debug("new certificate", "serial", l.cert.Leaf.SerialNumber, "until", l.cert.Leaf.NotAfter)
-		if err := l.valid(c.now()); err != nil {
-			c.logger.Warn("the new certificate from Consul cannot be used now: are the clocks right?", "error", err)
-		}
-	}
-}
-
-// clockEvery is how often the clock is looked at. A timer does not notice that it was set, or that the machine slept.
-const clockEvery = time.Minute
-
-// renewLeaf asks plainly when two thirds of the certificate's life are over, in case the blocking query sleeps, and
-// raises the alarm when nine tenths are.
-func (c *Connect) renewLeaf(ctx context.Context) {
-	pause := backoff.New(5*time.Second, 5*time.Minute)
-	for {
-		l, superseded := c.leaf.Load()
-		if l == nil {
-			if !waitFor(ctx, superseded, -1) {
-				return
-			}
-			continue
-		}
-		from, to := l.cert.Leaf.NotBefore, l.cert.Leaf.NotAfter
-		life := to.Sub(from)
-		if wait := from.Add(life / 3 * 2).Sub(c.now()); wait > 0 {
-			pause.Reset()
-			if !waitFor(ctx, superseded, min(wait, clockEvery)) {
-				return
-			}
-			continue
-		}
-		renewed := func() (*leaf, error) {
-			ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-			defer cancel()
-			l, _, err := c.askLeaf((&api.QueryOptions{}).WithContext(ctx))
-			return l, err
-		}
-		next, err := renewed()
-		if err == nil && !next.equal(l) {
-			c.setLeaf(next)
-			continue
-		}
-		if c.now().Sub(from) > life/10*9 {
-			c.logger.Error("the certificate is about to end and Consul gives no new one", "until", to, "error", err)
-		}
-		if !waitFor(ctx, superseded, max(pause.Next(), blockq.RetryAfter(err))) {
-			return
-		}
-	}
-}
-
-// waitFor waits for a channel, at most for limit unless that is negative. It reports whether ctx goes on.
-func waitFor(ctx context.Context, c <-chan struct{}, limit time.Duration) bool {
-	var timer <-chan time.Time
-	if limit >= 0 {
-		t := time.NewTimer(limit)
-		defer t.Stop()
-		timer = t.C
-	}
-	select {
-	case <-c:
-	case <-timer:
-	case <-ctx.Done():
-	}
-	return ctx.Err() == nil
-}
-
-func (c *Connect) watchRoots(ctx context.Context) {
-	report := c.reporter("roots")
-	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) (*trust, *api.QueryMeta, error) {
-		list, meta, err := c.client.Agent().ConnectCARoots(q)
-		if err != nil {
-			return nil, nil, err
-		}
-		t, err := parseRoots(list)
-		return t, meta, err
-	}, func(t *trust, _ *api.QueryMeta, err error) {
-		report(err)
-		if err == nil {
-			c.setTrust(t)
-		}
-	})
-}
-
-func (c *Connect) setTrust(t *trust) {
-	var old *trust
-	if c.trust.Update(func(o *trust) *trust {
-		old = o
-		return t.after(o, c.now())
-	}) {
-		c.logger.Debug("new roots", "trust_domain", t.domain, "roots", len(t.roots))
-		if old != nil && old.domain != t.domain {
-			c.logger.Warn("consul is another cluster now: it has lost its data, or was replaced; the one before goes on to count for a while",
-				"trust_domain", t.domain, "before", old.domain, "for", moveGrace)
-		}
-		c.touch()
-	}
-}
 
 func (c *Connect) touch() { c.changed.Update(func(n uint64) uint64 { return n + 1 }) }
 
@@ -214,9 +32,9 @@ func (c *Connect) watchIntentions(ctx context.Context) {
 			c.askDefault()
 		}
 		failing = false
-		list := compile(m.list)
+		list, before := compile(m.list), c.rules.Value().list
 		fresh := kept.since.IsZero()
-		if !kept.count(len(list) == 0 && len(c.rules.Value().list) > 0, meta.LastIndex, m.domain, c.now()) {
+		if !kept.count(len(list) == 0 && len(before) > 0, meta.LastIndex, m.domain, c.now()) {
 			if fresh {
 				c.logger.Warn("consul has lost the intentions: those before stay in force for a while", "for", moveGrace)
 			}
@@ -231,8 +49,9 @@ func (c *Connect) watchIntentions(ctx context.Context) {
 		}
 		c.logger.Debug("new intentions", "rules", len(list))
 		for _, r := range list {
-			if r.http {
-				c.logger.Warn("an intention is taken as deny", "source", r.source, "why", "it has L7 permissions, which cannot be enforced on TCP")
+			if r.http && !slices.Contains(before, r) {
+				c.logger.Warn(fmt.Sprintf("intention %s -> %s has HTTP permissions; this listener is TCP: they cannot be enforced, so it is refused",
+					r.source, c.service))
 			}
 		}
 		c.touch()
@@ -343,23 +162,27 @@ func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
 	return true, nil
 }
 
-// reporter logs the first error of a kind of request, and its end, and counts them all. It is for one goroutine.
 func (c *Connect) reporter(request string) func(error) {
+	return reporter(c.logger, c.metrics, c.service, request)
+}
+
+// reporter logs the first error of a kind of request, and its end, and counts them all. It is for one goroutine.
+func reporter(logger hclog.Logger, m *metrics, service, request string) func(error) {
 	failing := false
 	return func(err error) {
 		if err == nil {
-			c.metrics.answered.WithLabelValues(c.service, request).SetToCurrentTime()
+			m.answered.WithLabelValues(service, request).SetToCurrentTime()
 			if failing {
-				c.logger.Info("consul answers again", "request", request)
+				logger.Info("consul answers again", "request", request)
 			}
 			failing = false
 			return
 		}
-		c.metrics.errors.WithLabelValues(c.service, request).Inc()
+		m.errors.WithLabelValues(service, request).Inc()
 		if failing {
-			c.logger.Debug("consul still cannot be asked", "request", request, "error", err)
+			logger.Debug("consul still cannot be asked", "request", request, "error", err)
 		} else {
-			c.logger.Warn("consul cannot be asked: what is known stays in force", "request", request, "error", err)
+			logger.Warn("consul cannot be asked: what is known stays in force", "request", request, "error", err)
 		}
 		failing = true
 	}

@@ -35,7 +35,7 @@ func leafOf(t *testing.T, ca *devca.CA, service string) *leaf {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := parseLeaf(&api.LeafCert{CertPEM: string(issued.Cert), PrivateKeyPEM: string(issued.Key)}, service)
+	l, err := parseLeaf(issued.Cert, issued.Key, service)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,8 +175,8 @@ func becomeRules(t *testing.T, c *Connect, n int) {
 	})
 }
 
-// asked counts the requests for intentions.
-func (f *fakeConsul) asked() int {
+// askedMatches counts the requests for intentions.
+func (f *fakeConsul) askedMatches() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.matches
@@ -185,9 +185,9 @@ func (f *fakeConsul) asked() int {
 // askedAgain returns when intentions have been asked for so many times more.
 func (f *fakeConsul) askedAgain(t *testing.T, times int) {
 	t.Helper()
-	before := f.asked()
+	before := f.askedMatches()
 	eventually(t, func() error {
-		if n := f.asked() - before; n < times {
+		if n := f.askedMatches() - before; n < times {
 			return fmt.Errorf("%d requests", n)
 		}
 		return nil
@@ -206,10 +206,10 @@ func (f *fakeConsul) outage(t *testing.T, change func()) {
 func (f *fakeConsul) settle(t *testing.T) {
 	t.Helper()
 	for range 3 {
-		before := f.asked()
+		before := f.askedMatches()
 		f.change(func() {})
 		eventually(t, func() error {
-			if f.asked() == before {
+			if f.askedMatches() == before {
 				return errors.New("nobody asks")
 			}
 			return nil
@@ -331,7 +331,7 @@ func TestRenewalAfterSleep(t *testing.T) {
 		db.setLeaf(issued)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { db.renewLeaf(ctx) })
+		wg.Go(func() { fromAgent{client}.renewLeaf(ctx, db) })
 		time.Sleep(time.Hour)
 		if n := asked.Load(); n != 0 {
 			t.Errorf("%d requests while the certificate is young", n)
