@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -123,14 +124,15 @@ func TestConnectWire(t *testing.T) {
 		goroutines, g, descriptors, fds)
 }
 
-// TestConnectConsulRestarted stops Consul, which keeps its data, kindly and otherwise. An agent that is restarted meanwhile
-// knows all names from its snapshots, but its certificate was only in memory, so it serves when Consul is back.
+// TestConnectConsulRestarted stops Consul, which keeps its data, kindly and otherwise. A process that is to take over from an
+// agent meanwhile leaves it alone. An agent that is restarted knows all names from its snapshots, but its certificate was only in
+// memory, so it serves when Consul is back.
 func TestConnectConsulRestarted(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{ConsulKeeps: true})
 	d := startDays(t, s, "agent")
 	listen, other := s.Addr(), s.Addr()
-	hcl := dialsHCL(d.dialsWires[0].Addr, listen, other, s.Path("snapshots"))
+	hcl := dialsHCL(d.dialsWires[0].Addr, listen, other, s.Path("snapshots")) + fmt.Sprintf("handover {\n  socket = %q\n}\n", s.Path("handover"))
 	late := startAgent(t, s, "late", hcl)
 	within(t, "the third agent serves", func(ctx context.Context) error { return connectOnce(ctx, listen) })
 	back := func() {
@@ -143,6 +145,18 @@ func TestConnectConsulRestarted(t *testing.T) {
 			t.Error(err)
 		}
 		d.dials.signal(t, syscall.SIGHUP) // a reload does not lose the identity
+		next := launchAgent(t, s, "next", hcl)
+		within(t, "it waits for an identity", func(context.Context) error {
+			if !strings.Contains(next.Output(), "the process before this one goes on meanwhile") {
+				return errors.New("it does not say so")
+			}
+			return nil
+		})
+		next.signal(t, syscall.SIGTERM)
+		next.ends(t, 0)
+		if err := connectOnce(t.Context(), listen); err != nil {
+			t.Errorf("the process that was to be replaced: %v", err)
+		}
 	}, back)
 	d.try(t, "SIGKILL", 3*time.Second, func() {
 		s.Consul.Kill()
