@@ -123,6 +123,9 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 // Run serves until ctx ends or the agent is asked to drain. Then it leaves in order: it is unhealthy at once, makes its
 // entries in the catalog critical, goes on accepting for the propagation time, stops accepting, gives the open connections
 // the drain time to end, and takes the entries out. It returns when that is done and all its goroutines have ended.
+//
+// An agent that follows another process by a hand-over serves once it can, and fails if it cannot after some time: the other
+// one goes on then.
 func (a *Agent) Run(ctx context.Context) error {
 	a.changing.Lock()
 	if a.running {
@@ -130,7 +133,14 @@ func (a *Agent) Run(ctx context.Context) error {
 		return errors.New("the agent runs already")
 	}
 	a.running = true
-	a.commit(a.current.Load(), nil)
+	g := a.current.Load()
+	g.begin(&generation{})
+	a.changing.Unlock()
+	if ripe, err := a.ripen(ctx, g); !ripe {
+		return err
+	}
+	a.changing.Lock()
+	a.commit(g, nil)
 	a.changing.Unlock()
 	close(a.started)
 	a.succeed(a.current.Load().config)
@@ -294,25 +304,12 @@ func (a *Agent) Health() Health {
 // healthServing is Health as if the agent were not leaving.
 func (a *Agent) healthServing() Health {
 	g := a.current.Load()
-	var reasons []string
 	for _, l := range g.listeners {
 		if l.port.current.Load() == nil {
 			return Health{Status: "starting", Reasons: []string{"not accepting yet"}}
 		}
 	}
-	if known, err := g.naming.known(); !known {
-		reason := "the table is not known yet"
-		if err != nil {
-			reason += ": " + err.Error()
-		}
-		reasons = append(reasons, reason)
-	}
-	for _, i := range g.identities {
-		if err := i.Ready(); err != nil {
-			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
-		}
-	}
-	if len(reasons) > 0 {
+	if reasons := g.missing(); len(reasons) > 0 {
 		return Health{Status: "not ready", Reasons: reasons}
 	}
 	return Health{Status: "ok"}

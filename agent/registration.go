@@ -45,7 +45,7 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 		s := register.Service{
 			Listener: l.name, Name: e.Service, Port: e.Port, Native: e.Native, Tags: common.Tags, Address: common.Address,
 			Registration: common.Registration, Check: common.Check, TTL: common.TTL,
-			CheckURL:      "http://" + reachable(g.admin.address(), "127.0.0.1") + "/ready",
+			CheckURL:      g.checkURL(),
 			CheckInterval: common.CheckInterval, CheckTimeout: common.CheckTimeout, DeregisterAfter: common.DeregisterAfter,
 		}
 		if s.Name == "" {
