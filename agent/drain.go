@@ -53,6 +53,7 @@ func (a *Agent) leave() {
 		a.logger.Warn("the access log could not be written to the end")
 	}
 	a.names.close()
+	a.closeGuards(true)
 	g.naming.stop()
 	for _, i := range g.identities {
 		i.stop()

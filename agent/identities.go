@@ -53,6 +53,7 @@ func (k identityKey) certificates() (pairs []tlsfiles.Pair) {
 // liveIdentity is an identity that is kept up to date. It is shared by all listeners and clients that use it.
 type liveIdentity struct {
 	identity.Identity
+	judge   identity.Judge // the same, for listeners
 	key     identityKey
 	logger  hclog.Logger
 	cancel  context.CancelFunc

@@ -124,12 +124,17 @@ func (c *Connect) Server() *tls.Config {
 }
 
 // Authorize says whether the client of an accepted connection may be connected now. For connections that are open
-// already it is worth asking again whenever Changed has: Consul's intentions say nothing about them by themselves.
+// already Judge is to be asked whenever Changed has: Consul's intentions say nothing about them by themselves.
 func (c *Connect) Authorize(s tls.ConnectionState) error {
 	source, err := c.peer(s, x509.ExtKeyUsageClientAuth)
 	if err != nil {
 		return err
 	}
+	return c.permit(source)
+}
+
+// permit says whether the intentions let source connect.
+func (c *Connect) permit(source ID) error {
 	if allow, why := c.rules.Value().decide(source); !allow {
 		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
 	}
@@ -148,7 +153,12 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage) (ID, error
 	if err := verifyChain(s.PeerCertificates, t.pool, usage, ""); err != nil {
 		return ID{}, err
 	}
-	id, err := certificateID(s.PeerCertificates[0])
+	return t.identify(s.PeerCertificates[0])
+}
+
+// identify reads who a certificate that has been verified is for.
+func (t *trust) identify(cert *x509.Certificate) (ID, error) {
+	id, err := certificateID(cert)
 	if err != nil {
 		return ID{}, err
 	}
