@@ -178,7 +178,8 @@ func (c *Connect) touch() { c.changed.Update(func(n uint64) uint64 { return n + 
 func (c *Connect) watchIntentions(ctx context.Context) {
 	report := c.reporter("intentions")
 	failing := true
-	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) ([]*api.Intention, *api.QueryMeta, error) {
+	// A denial is not to wait because somebody is writing intentions one after the other.
+	blockq.Run(ctx, blockq.Options{Burst: 20}, func(q *api.QueryOptions) ([]*api.Intention, *api.QueryMeta, error) {
 		m := &api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{c.service}}
 		found, meta, err := c.client.Connect().IntentionMatch(m, q)
 		return found[c.service], meta, err
