@@ -133,15 +133,16 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		}
 		return g.mesh, nil
 	}
+	sourceSame := consulSame && old.config.Connect == cfg.Connect
 	identity := func(k identityKey) (*liveIdentity, error) {
 		if i := g.identities[k]; i != nil {
 			return i, nil
 		}
-		if i := old.identities[k]; i != nil && (consulSame || k.connect == "") {
+		if i := old.identities[k]; i != nil && (sourceSame || k.connect == "") {
 			g.identities[k], g.mesh = i, cmp.Or(g.mesh, i.mesh)
 			return i, nil
 		}
-		i, err := newIdentity(k, cfg.Consul, a.logger, a.deps.Registry)
+		i, err := newIdentity(k, cfg, a.logger, a.deps.Registry)
 		if err != nil {
 			return nil, err
 		}

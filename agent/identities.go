@@ -17,7 +17,6 @@ import (
 	"argosy/agent/identity"
 	"argosy/agent/listen"
 	"argosy/internal/consulclient"
-	"argosy/internal/settings"
 	"argosy/internal/tlsfiles"
 	"argosy/namer"
 )
@@ -60,7 +59,7 @@ type liveIdentity struct {
 	running sync.WaitGroup
 }
 
-func newIdentity(k identityKey, consul settings.Consul, logger hclog.Logger, reg prometheus.Registerer) (*liveIdentity, error) {
+func newIdentity(k identityKey, cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) (*liveIdentity, error) {
 	i := &liveIdentity{key: k, logger: logger.Named("identity")}
 	if k.connect == "" {
 		files, err := identity.NewFilePairs(k.certificates(), k.ca)
@@ -72,12 +71,37 @@ func newIdentity(k identityKey, consul settings.Consul, logger hclog.Logger, reg
 		i.Identity = files
 		return i, nil
 	}
-	client, err := consulclient.New(consul)
+	client, err := consulclient.New(cfg.Consul)
 	if err != nil {
 		return nil, err
 	}
-	i.Identity = identity.NewConnect(client, k.connect, i.logger, reg)
+	connect := identity.NewConnect(client, k.connect, i.logger, reg)
+	if cfg.Connect.Source == config.FromServers {
+		servers, err := consulServers(cfg)
+		if err != nil {
+			return nil, err
+		}
+		connect.UseServers(servers)
+	}
+	i.Identity = connect
 	return i, nil
+}
+
+// consulServers says how to reach Consul's servers over gRPC.
+func consulServers(cfg *config.Config) (o identity.ServersOptions, err error) {
+	c := cfg.Connect
+	o = identity.ServersOptions{Address: c.Address, Datacenter: cfg.Consul.Datacenter}
+	if o.Token, err = consulclient.Token(cfg.Consul); err != nil {
+		return o, err
+	}
+	if c.TLS {
+		files, err := tlsfiles.New(c.CertFile, c.KeyFile, c.CAFile)
+		if err != nil {
+			return o, err
+		}
+		o.TLS = files.Client(c.ServerName)
+	}
+	return o, nil
 }
 
 func (i *liveIdentity) start() {
@@ -176,7 +200,7 @@ func serverTLS(c *config.ServerTLS, identityOf func(identityKey) (*liveIdentity,
 		return i.mesh.Server(t), nil
 	}
 	return i.Identity.(*identity.Files).ServerWith(identity.ServerOptions{
-		OptionalClients: c.ClientAuth == "optional", MinVersion: c.MinVersion, ALPN: c.ALPN,
+		OptionalClients: c.ClientAuth == "optional", MinVersion: c.MinVersion, ALPN: c.ALPN, ClientIDs: c.ClientIDs,
 	}), nil
 }
 

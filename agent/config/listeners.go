@@ -215,6 +215,7 @@ func (l *loader) serverTLS(raw *rawServerTLS) *ServerTLS {
 	if raw.ClientCAFile != nil {
 		out.ClientAuth = d.OneOf(raw.ClientAuth, "required", "optional")
 	}
+	out.ClientIDs = l.clientIDs(raw)
 	switch {
 	case raw.Connect == nil && !files:
 		d.Errorf(raw.Range, `add cert_file and key_file, or connect = "service"`, "the tls block has no certificate")
@@ -227,7 +228,7 @@ func (l *loader) serverTLS(raw *rawServerTLS) *ServerTLS {
 	case raw.ALPN != nil:
 		d.Errorf(raw.ALPN.NameRange, "Connect's peers offer none; leave alpn out", "alpn does not go with connect")
 	default:
-		out.Connect = d.Name(raw.Connect)
+		out.Connect = l.service(raw.Connect)
 	}
 	if raw.OCSPFile != nil && raw.CertFile == nil {
 		d.Errorf(hclx.Place(raw.OCSPFile), "add cert_file and key_file", "ocsp_file has no certificate that it is about")

@@ -121,6 +121,9 @@ type rawServerTLS struct {
 	ClientCAFile hclx.Attr `hcl:"client_ca_file,optional" type:"file"`
 	// Whether clients have to show one: `required` or `optional`. One that is shown has to be good in both cases.
 	ClientAuth hclx.Attr `hcl:"client_auth,optional" type:"string" default:"required"`
+	// Clients' certificates must have one of these SPIFFE ids, such as `spiffe://example.org/web`; one that ends in `/*` stands for
+	// all ids below it. Any that the CA has signed unless set.
+	ClientSPIFFEIDs hclx.Attr `hcl:"client_spiffe_ids,optional" type:"list of strings"`
 	// `1.2` or `1.3`.
 	MinVersion hclx.Attr `hcl:"min_version,optional" type:"string" default:"1.2"`
 	// Protocols to agree on by ALPN, the best first. Clients that offer only others are refused.

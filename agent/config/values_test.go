@@ -51,7 +51,7 @@ func withDefaults(c *Config) {
 		x.Ejection = Ejection{Failures: 1, Resets: 5, Time: time.Second, MaxTime: 10 * time.Second, MaxShare: 1}
 		x.Removed = Removed{Action: ActionDrain, Rate: 10}
 	}
-	c.Relay.Engine = "auto"
+	c.Relay.Engine, c.Connect.Source = "auto", FromAgent
 }
 
 // Everything that can be set for a listener, a client, the relay and the access log.

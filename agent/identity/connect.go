@@ -22,6 +22,7 @@ import (
 // intentions; afterwards what is known stays in force for as long as Consul cannot be reached.
 type Connect struct {
 	client  *api.Client
+	source  source
 	service string
 	logger  hclog.Logger
 	metrics *metrics
@@ -34,10 +35,12 @@ type Connect struct {
 }
 
 // NewConnect makes the identity of a service, whose name must be in lower case as names are in intentions. Run brings
-// it to life. Several may share a registry; reg may be nil.
+// it to life. Certificate and roots come from the agent that client is for, unless UseServers says otherwise. Several may
+// share a registry; reg may be nil.
 func NewConnect(client *api.Client, service string, logger hclog.Logger, reg prometheus.Registerer) *Connect {
 	return &Connect{
 		client:  client,
+		source:  fromAgent{client},
 		service: service,
 		logger:  logger.With("identity", service),
 		metrics: newMetrics(reg),
@@ -52,17 +55,24 @@ func NewConnect(client *api.Client, service string, logger hclog.Logger, reg pro
 // Name returns the service's name.
 func (c *Connect) Name() string { return c.service }
 
-// Run keeps certificate, roots and intentions live until ctx ends, by one blocking query each.
+// UseServers has the certificate signed by Consul's servers, and the roots told by them. It is called before Run.
+func (c *Connect) UseServers(o ServersOptions) { c.source = newFromServers(c.client, o) }
+
+// Run keeps certificate, roots and intentions live until ctx ends.
 func (c *Connect) Run(ctx context.Context) error {
 	if !validService(c.service) {
-		return fmt.Errorf("connect identity %q: a service name has only lower-case letters, digits, - and _", c.service)
+		return fmt.Errorf("connect identity %q: a service name has only lower-case letters, digits, - and _, and 63 of them at most", c.service)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){c.watchLeaf, c.renewLeaf, c.watchRoots, c.watchIntentions, c.learnDefault} {
+	for _, f := range []func(context.Context){c.warnOfEnd, c.watchIntentions, c.learnDefault} {
 		wg.Go(func() { f(ctx) })
 	}
+	err := c.source.follow(ctx, c)
+	cancel()
 	wg.Wait()
-	return nil
+	return err
 }
 
 // validService keeps to the names that look the same in a certificate, an intention and a request.
@@ -74,7 +84,7 @@ func validService(name string) bool {
 			return false
 		}
 	}
-	return name != ""
+	return name != "" && len(name) <= 63
 }
 
 // Ready implements Identity.

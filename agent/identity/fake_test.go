@@ -39,6 +39,7 @@ type fakeConsul struct {
 	silent   map[string]bool // paths' prefixes that get no answer yet
 	renews   bool            // a plain request for a leaf gives a new one
 	requests int
+	paths    []string // of all requests
 }
 
 func newFakeConsul(t *testing.T) (*fakeConsul, *api.Client) {
@@ -72,6 +73,7 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests++
+	f.paths = append(f.paths, r.URL.Path)
 	blocks := r.URL.Query().Get("index") == fmt.Sprint(f.index)
 	quiet := func() bool {
 		for p := range f.silent {
@@ -101,6 +103,8 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Consul-Index", fmt.Sprint(f.index))
 	trustDomain := f.ca.ID("x").Host
 	switch path := r.URL.Path; {
+	case path == "/v1/catalog/datacenters":
+		json.NewEncoder(w).Encode([]string{"dc1"})
 	case strings.HasPrefix(path, "/v1/agent/connect/ca/leaf/"):
 		name := strings.TrimPrefix(path, "/v1/agent/connect/ca/leaf/")
 		l := f.leaves[name]
@@ -149,7 +153,18 @@ func intention(source, action string, precedence int) *api.Intention {
 
 func run(t *testing.T, client *api.Client, service string) *Connect {
 	t.Helper()
-	c := NewConnect(client, service, hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Info}), prometheus.NewRegistry())
+	c := NewConnect(client, service, testLogger(t), prometheus.NewRegistry())
+	start(t, c)
+	return c
+}
+
+func testLogger(t *testing.T) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Info})
+}
+
+// start runs an identity until the test ends.
+func start(t *testing.T, c *Connect) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- c.Run(ctx) }()
@@ -159,7 +174,6 @@ func run(t *testing.T, client *api.Client, service string) *Connect {
 			t.Error(err)
 		}
 	})
-	return c
 }
 
 func eventually(t *testing.T, ask func() error) {

@@ -107,7 +107,7 @@ func (r *Router) terminate(ctx context.Context, in *Inbound) error {
 	}
 	carrier := relay.Carry(c)
 	t := tls.Server(carrier, r.TLS)
-	if err := t.HandshakeContext(ctx); err != nil {
+	if err := within(ctx, in.Conn, time.Time{}, t.Handshake); err != nil { // HandshakeContext would start a goroutine
 		return handshakeError(ctx, err)
 	}
 	if len(c.early) == 0 {
@@ -167,17 +167,17 @@ func hint(err error) string {
 	return ""
 }
 
-// within calls read while reading from c ends at the deadline, and with ctx. Afterwards c has no deadline, unless ctx
-// has ended.
+// within calls read while reading from c, and writing to it, ends at the deadline, and with ctx. Afterwards c has no
+// deadline, unless ctx has ended.
 func within(ctx context.Context, c net.Conn, deadline time.Time, read func() error) error {
 	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
 		deadline = d
 	}
-	c.SetReadDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	c.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	err := read()
 	if stop() {
-		c.SetReadDeadline(time.Time{})
+		c.SetDeadline(time.Time{})
 	} else if err == nil {
 		err = context.Cause(ctx)
 	}
