@@ -382,4 +382,21 @@ func TestAcceptingConnect(t *testing.T) {
 		t.Errorf("%s answers, %v", who, err)
 	}
 	p.logs("[WARN]", "look at min_version, and at the mesh config entry")
+
+	next := *cfg
+	l.Timeouts.Idle = time.Hour
+	next.Listeners = []config.Listener{l, listenerTo("plain", "/svc/app")}
+	if err := p.agent.Reload(&next); err != nil {
+		t.Fatal(err)
+	}
+	if who, err := as(web, tls.VersionTLS12); err == nil {
+		t.Errorf("after a reload %s answers to TLS 1.2", who)
+	}
+	if who, err := as(web, 0); who != "app" {
+		t.Errorf("after a reload %s answers, %v", who, err)
+	}
+	next.Listeners = next.Listeners[1:]
+	if err := p.agent.Reload(&next); err != nil || p.agent.current.Load().mesh != nil {
+		t.Errorf("a reload without Connect: %v", err)
+	}
 }
