@@ -204,8 +204,9 @@ func TestDiallingConnect(t *testing.T) {
 	plain := startBackend(t, "plain")
 	registerAt(t, c, "plain", plain.addr, true) // which does not speak Connect
 
-	cfg := meshConfig(c, "/svc => /#/io.l5d.consul/dc1; /svc/alias => /#/io.l5d.consul/dc1/other")
-	for _, name := range []string{"api", "db", "alias", "wrong", "plain"} {
+	cfg := meshConfig(c, "/svc => /#/io.l5d.consul/dc1; /svc/alias => /#/io.l5d.consul/dc1/other;"+
+		"/svc/both => /#/io.l5d.consul/dc1/api & /#/io.l5d.consul/dc1/other")
+	for _, name := range []string{"api", "db", "alias", "both", "wrong", "plain"} {
 		cfg.Listeners = append(cfg.Listeners, listenerTo(name, "/svc/"+name))
 	}
 	p := startAgent(t, cfg)
@@ -237,6 +238,19 @@ func TestDiallingConnect(t *testing.T) {
 	t.Run("a table that leads elsewhere", func(t *testing.T) {
 		if who, err := p.answers("alias"); who != "other" {
 			t.Errorf("%s answers, %v", who, err)
+		}
+	})
+	t.Run("two services under one name", func(t *testing.T) {
+		seen := map[string]bool{}
+		for range 100 {
+			who, err := p.answers("both")
+			if err != nil {
+				t.Errorf("%s answers, %v", who, err)
+			}
+			seen[who] = true
+		}
+		if len(seen) != 2 || !seen["api"] || !seen["other"] {
+			t.Errorf("%v answer", seen)
 		}
 	})
 	t.Run("another service at the address", func(t *testing.T) {

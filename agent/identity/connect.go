@@ -138,7 +138,11 @@ func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
 	if err != nil {
 		return err
 	}
-	if allow, why := c.rules.Value().decide(source); !allow {
+	r := c.rules.Value()
+	if allow, why := r.decide(source); !allow {
+		if r.unnamed(source) {
+			why += fmt.Sprintf(": allow it with `consul intention create %s %s`", source.Service, c.service)
+		}
 		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
 	}
 	return nil
