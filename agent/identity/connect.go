@@ -143,7 +143,11 @@ func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
 
 // permit says whether the intentions let source connect.
 func (c *Connect) permit(source ID) error {
-	if allow, why := c.rules.Value().decide(source); !allow {
+	r := c.rules.Value()
+	if allow, why := r.decide(source); !allow {
+		if r.unnamed(source) {
+			why += fmt.Sprintf(": allow it with `consul intention create %s %s`", source.Service, c.service)
+		}
 		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
 	}
 	return nil
