@@ -102,7 +102,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	}
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
-	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
+	a.registry = &registry{logger: a.logger.Named("register"), metrics: deps.Registry, ready: a.ready}
 	a.inherit(cfg.Handover)
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {

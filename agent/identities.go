@@ -71,7 +71,7 @@ func newIdentity(k identityKey, consul settings.Consul, logger hclog.Logger, reg
 		i.Identity = files
 		return i, nil
 	}
-	client, err := consulclient.New(consul)
+	client, err := consulclient.Shared(consul, logger, reg)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/agent/config"
 	"argosy/agent/register"
@@ -130,8 +131,9 @@ func clip(s string) string {
 // registry keeps this agent's services in the catalog once it can serve. Its methods are called by one goroutine at a
 // time.
 type registry struct {
-	logger hclog.Logger
-	ready  func() bool
+	logger  hclog.Logger
+	metrics prometheus.Registerer
+	ready   func() bool
 
 	consul    settings.Consul
 	services  []register.Service
@@ -155,7 +157,7 @@ func (r *registry) use(g *generation) {
 		return
 	}
 	if r.registrar == nil {
-		client, err := consulclient.New(r.consul)
+		client, err := consulclient.Shared(r.consul, r.logger, r.metrics)
 		if err != nil {
 			r.logger.Error("cannot register", "error", err)
 			return

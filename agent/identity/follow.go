@@ -132,7 +132,7 @@ func (c *Connect) renewLeaf(ctx context.Context) {
 		if time.Since(from) > life/10*9 {
 			c.logger.Error("the certificate is about to end and Consul gives no new one", "until", to, "error", err)
 		}
-		if !waitFor(ctx, superseded, pause.Next()) {
+		if !waitFor(ctx, superseded, max(pause.Next(), blockq.RetryAfter(err))) {
 			return
 		}
 	}
@@ -242,7 +242,7 @@ func (c *Connect) learnDefault(ctx context.Context) {
 		report(err)
 		wait := time.Duration(defaultEvery)
 		if err != nil || !settled {
-			wait = pause.Next()
+			wait = max(pause.Next(), blockq.RetryAfter(err))
 		} else {
 			pause.Reset()
 		}
