@@ -119,6 +119,9 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 // Run serves until ctx ends or the agent is asked to drain. Then it leaves in order: it is unhealthy at once, takes its
 // entries out of the catalog, goes on accepting for the propagation time, stops accepting, and gives the open
 // connections the drain time to end. It returns when that is done and all its goroutines have ended.
+//
+// An agent that follows another process by a hand-over serves once it can, and fails if it cannot after some time: the other
+// one goes on then.
 func (a *Agent) Run(ctx context.Context) error {
 	a.changing.Lock()
 	if a.running {
@@ -126,7 +129,14 @@ func (a *Agent) Run(ctx context.Context) error {
 		return errors.New("the agent runs already")
 	}
 	a.running = true
-	a.commit(a.current.Load(), nil)
+	g := a.current.Load()
+	g.begin(&generation{})
+	a.changing.Unlock()
+	if err := a.ripen(ctx, g); err != nil {
+		return err
+	}
+	a.changing.Lock()
+	a.commit(g, nil)
 	a.changing.Unlock()
 	close(a.started)
 	a.succeed(a.current.Load().config)
@@ -285,25 +295,12 @@ func (a *Agent) Health() Health {
 		return Health{Status: "draining", Reasons: []string{"the agent is leaving"}}
 	}
 	g := a.current.Load()
-	var reasons []string
 	for _, l := range g.listeners {
 		if l.port.current.Load() == nil {
 			return Health{Status: "starting", Reasons: []string{"not accepting yet"}}
 		}
 	}
-	if known, err := g.naming.known(); !known {
-		reason := "the table is not known yet"
-		if err != nil {
-			reason += ": " + err.Error()
-		}
-		reasons = append(reasons, reason)
-	}
-	for _, i := range g.identities {
-		if err := i.Ready(); err != nil {
-			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
-		}
-	}
-	if len(reasons) > 0 {
+	if reasons := g.missing(); len(reasons) > 0 {
 		return Health{Status: "not ready", Reasons: reasons}
 	}
 	return Health{Status: "ok"}

@@ -127,6 +127,14 @@ func startUnready(t *testing.T, cfg *config.Config) *proxy {
 
 func startUnreadyTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 	t.Helper()
+	p := launchAgent(t, cfg, out)
+	eventually(t, "the agent accepts", func() bool { return p.agent.Health().Status != "starting" })
+	return p
+}
+
+// launchAgent waits for nothing.
+func launchAgent(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
+	t.Helper()
 	p := &proxy{t: t, log: &syncBuffer{}, done: make(chan error, 1)}
 	a, err := New(cfg, Deps{
 		Logger:  hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: p.log}),
@@ -147,7 +155,6 @@ func startUnreadyTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 			t.Logf("log of the agent:\n%s", p.log.String())
 		}
 	})
-	eventually(t, "the agent accepts", func() bool { return a.Health().Status != "starting" })
 	return p
 }
 

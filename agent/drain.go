@@ -47,6 +47,12 @@ func (a *Agent) leave() {
 	}
 	none, _ = a.census.empty()
 	<-none
+	a.end(g)
+	a.logger.Info("drained")
+}
+
+// end stops all that is left when there are no connections, and waits for it.
+func (a *Agent) end(g *generation) {
 	a.relay.Wait()
 	a.closeRelay()
 	if !a.access.Close(accessLogPatience) {
@@ -57,9 +63,9 @@ func (a *Agent) leave() {
 	for _, i := range g.identities {
 		i.stop()
 	}
+	g.mesh.stop()
 	g.admin.stop()
 	a.cut()
-	a.logger.Info("drained")
 }
 
 // pause waits, unless everything is to be dropped.

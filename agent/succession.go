@@ -3,8 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"strings"
+	"time"
 
 	"argosy/agent/config"
 	"argosy/agent/handover"
@@ -39,6 +42,39 @@ func (a *Agent) inherited(name string) *os.File {
 		return nil
 	}
 	return a.before.File(name)
+}
+
+// ripeTime is how long a new process may take to become able to serve. The one before waits for longer.
+const ripeTime = 90 * time.Second
+
+// ripen waits, in a process that follows another one, until this one could serve as well: the one before has a table and
+// certificates, which may not be had now, because Consul is away. If it takes too long the one before goes on alone.
+func (a *Agent) ripen(ctx context.Context, g *generation) error {
+	if a.before == nil {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, ripeTime)
+	defer cancel()
+	told := false
+	if waitUntil(wait, func() bool {
+		missing := g.missing()
+		if len(missing) > 0 && !told {
+			told = true
+			a.logger.Info("not ready yet: the process before this one goes on meanwhile", "reasons", missing)
+		}
+		return len(missing) == 0
+	}) {
+		return nil
+	}
+	a.before.Close()
+	for _, l := range g.listeners {
+		l.port.leave()
+	}
+	a.end(g)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", ripeTime, strings.Join(g.missing(), "; "))
 }
 
 // succeed tells the process before this one that this one serves, and offers the sockets to the one after it.

@@ -16,6 +16,7 @@ type Config struct {
 	Log       settings.Log
 	Admin     Admin
 	Consul    settings.Consul
+	Connect   Connect
 	Dtab      Dtab
 	Namers    []mounts.Namer // in the order of the files; the last one is asked first, as Linkerd does
 	Listeners []Listener

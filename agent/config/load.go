@@ -38,6 +38,7 @@ func (l *loader) load() {
 	admin := hclx.OrDefault(raw.Admin)
 	c.Admin.Address = d.Address(admin.Address)
 	c.Consul = raw.Consul.Settings(d)
+	l.connectSource()
 	l.dtab()
 	l.interpreter()
 	c.Namers = mounts.Load(d, raw.Namers)

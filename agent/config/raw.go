@@ -17,6 +17,8 @@ type rawConfig struct {
 	Admin *rawAdmin `hcl:"admin,block"`
 	// How to reach the Consul agent of this machine.
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
+	// Where the certificates of `tls { connect = ... }` come from.
+	Connect *rawConnect `hcl:"connect,block"`
 	// Where the table comes from that names are looked up in. Required, unless there is an interpreter block.
 	Dtab *rawDtab `hcl:"dtab,block"`
 	// Have all names bound elsewhere, in place of a dtab and namers. The label is `namerd`.

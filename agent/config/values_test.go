@@ -40,7 +40,7 @@ func withDefaults(c *Config) {
 	tuned := socket.Options{NoDelay: true, KeepAlive: 15 * time.Second}
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
-		l.Limits = Limits{AtLimit: Refuse, QueueLength: 100, QueueTimeout: time.Second}
+		l.Limits = Limits{AtLimit: Refuse, QueueLength: 100, QueueTimeout: time.Second, Handshakes: 1000}
 		l.Timeouts.Handshake, l.Timeouts.HalfClose, l.Timeouts.LifetimeJitter = 10*time.Second, 5*time.Minute, 0.1
 		l.Socket = tuned
 	}
@@ -51,7 +51,7 @@ func withDefaults(c *Config) {
 		x.Ejection = Ejection{Failures: 1, Resets: 5, Time: time.Second, MaxTime: 10 * time.Second, MaxShare: 1}
 		x.Removed = Removed{Action: ActionDrain, Rate: 10}
 	}
-	c.Relay.Engine = "auto"
+	c.Relay.Engine, c.Connect.Source = "auto", FromAgent
 }
 
 // Everything that can be set for a listener, a client, the relay and the access log.
@@ -99,6 +99,7 @@ listener "db" {
     at_limit               = "queue"
     queue                  = 7
     queue_timeout          = "6s"
+    handshakes             = 50
   }
   proxy_protocol {
     from     = ["10.1.2.3/8", "::1"]
@@ -180,7 +181,7 @@ client "/svc/db" {
 		SNI: &SNI{Prefix: path("/sni"), Timeout: 3 * time.Second, ALPN: []ALPNRoute{{"h2", path("/svc/web")}, {"postgresql", path("/svc/db")}}},
 		TLS: &ServerTLS{Certificates: []Certificate{{cert, key, ocsp}, {cert, key, ""}}, ClientCAFile: cert, ClientAuth: "optional",
 			MinVersion: tls.VersionTLS13, ALPN: []string{"h2"}},
-		Limits:         Limits{PerSource: 5, Rate: 2.5, Burst: 2, AtLimit: Queue, QueueLength: 7, QueueTimeout: 6 * time.Second},
+		Limits:         Limits{PerSource: 5, Rate: 2.5, Burst: 2, AtLimit: Queue, QueueLength: 7, QueueTimeout: 6 * time.Second, Handshakes: 50},
 		ConnectTimeout: 10 * time.Second,
 		Timeouts: Timeouts{Handshake: time.Second, FirstByte: 2 * time.Second, Idle: 4 * time.Second, HalfClose: 3 * time.Second,
 			Lifetime: time.Hour, LifetimeJitter: 0.5},

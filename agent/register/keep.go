@@ -108,7 +108,8 @@ func (k *keeper) watch(ctx context.Context, hash string) {
 	start := time.Now()
 	if len(k.services) > 0 && hash != "" {
 		have, err := k.registrar.look(ctx, k.services[0].ID, hash)
-		if err != nil || have == nil || have.ContentHash != hash {
+		early := time.Since(start) < wait/2 // a Consul that is told to stop answers what it holds back, as if nothing had changed
+		if err != nil || have == nil || have.ContentHash != hash || early {
 			wait = k.registrar.timing.min // soon, but without spinning
 		}
 	}

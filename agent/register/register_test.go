@@ -27,6 +27,8 @@ type fakeAgent struct {
 	changed  chan struct{}
 	writes   []string
 	down     bool
+	stopping bool          // what is held back is answered
+	answered int           // of that
 	slow     chan struct{} // registrations wait for it
 }
 
@@ -92,14 +94,19 @@ func (f *fakeAgent) serveService(w http.ResponseWriter, r *http.Request, id stri
 	hash := r.URL.Query().Get("hash")
 	for {
 		f.mu.Lock()
-		s, changed := f.services[id], f.changed
+		s, changed, stopping := f.services[id], f.changed, f.stopping
 		f.mu.Unlock()
 		if s == nil {
 			http.Error(w, "unknown service ID", http.StatusNotFound)
 			return
 		}
 		now := fmt.Sprintf("%s-%d-%v", s.Address, s.Port, s.Tags)
-		if now != hash {
+		if now != hash || stopping {
+			if now == hash {
+				f.mu.Lock()
+				f.answered++
+				f.mu.Unlock()
+			}
 			json.NewEncoder(w).Encode(api.AgentService{ID: s.ID, Service: s.Name, Port: s.Port, Address: s.Address, Tags: s.Tags,
 				Meta: s.Meta, Connect: s.Connect, ContentHash: now})
 			return
@@ -200,6 +207,23 @@ func TestKeepsServicesRegistered(t *testing.T) {
 	if err := r.Deregister(ctx); err != nil || f.log() != before {
 		t.Errorf("the second time: %v, wrote %s", err, strings.TrimPrefix(f.log(), before))
 	}
+}
+
+// A Consul that is told to stop answers what it holds back as if nothing had changed. It may come back without our services.
+func TestLostWhileConsulRestarts(t *testing.T) {
+	f, client := newFakeAgent(t)
+	r := quick(client, hclog.NewNullLogger())
+	r.timing.recheck = 5 * time.Minute
+	start(t, r, Service{ID: "web-1", Name: "web", Port: 80})
+	eventually(t, r.Registered)
+	f.change(func() { f.stopping = true })
+	eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.answered > 0
+	})
+	f.change(func() { f.stopping = false; clear(f.services) })
+	eventually(t, func() bool { return f.has("web-1") != nil })
 }
 
 func TestAnotherRunTakesOutWhatIsNotWanted(t *testing.T) {

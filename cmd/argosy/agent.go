@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -84,10 +84,14 @@ func (c *agentCommand) Run(args []string) int {
 	if n := a.Procs(); n > 0 && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(n)
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
+		if os.Getenv("GOGC") == "" {
+			pacing, stop := context.WithCancel(context.Background()) // also while it drains
+			var running sync.WaitGroup
+			running.Go(func() { process.PaceCollections(pacing) })
+			defer running.Wait()
+			defer stop()
+		}
 		fmt.Fprintln(c.out, where(cfg.Name, a)) // here: who has read it may send signals
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
@@ -115,10 +119,6 @@ func (c *agentCommand) Run(args []string) int {
 		}
 	}, a.Cut)
 }
-
-// gcPercent is Go's GOGC. Bytes that move make no garbage, new connections some: with half of Go's own value a collection
-// comes twice as often, which costs about a hundredth of a connection's price, and idle connections take a third less memory.
-const gcPercent = 50
 
 // where says on one line where the agent listens.
 func where(name string, a *agent.Agent) string {

@@ -138,7 +138,7 @@ const (
 	busyPause         = 3 * time.Second // for one that has too much to do and does not say for how long
 )
 
-// RetryAfter returns for how long the server asked to be left alone, if it did. Consul answers 429 without saying so where
+// RetryAfter returns for how long the server asked to be left alone, if it did, within reason. Consul answers 429 without saying so where
 // one address has too many connections, and where its requests are limited.
 func RetryAfter(err error) time.Duration {
 	var asked interface{ RetryAfter() time.Duration }

@@ -34,11 +34,18 @@ const (
 )
 
 // Link tells how requests travel to one Consul. It may be used from any goroutine.
-type Link struct{ multiplexed atomic.Bool }
+type Link struct {
+	multiplexed atomic.Bool
+	tokens      atomic.Uint64
+}
 
 // Multiplexed reports whether very many requests can wait at Consul at a time: over HTTPS it speaks HTTP/2, where they
 // share a few connections. It is false before the first answer.
 func (l *Link) Multiplexed() bool { return l.multiplexed.Load() }
+
+// Tokens is another number when requests carry another token than before: one from a file that has changed. That is seen
+// by the request that follows the change, and by those that wait within a second.
+func (l *Link) Tokens() uint64 { return l.tokens.Load() }
 
 // New makes a client. What s leaves open comes from the environment variables that Consul's own commands use, such as
 // CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN_FILE. A token file is read again whenever it has changed, and requests that wait
@@ -77,9 +84,10 @@ func newClient(s settings.Consul, a *alarm) (*api.Client, *Link, error) {
 		return nil, nil, fmt.Errorf("set up TLS to Consul: %w", err)
 	}
 
+	link := &Link{}
 	var token *tokenFile
 	if path := tokenPath(s, environment); path != "" {
-		token = &tokenFile{path: path}
+		token = &tokenFile{path: path, changes: &link.tokens}
 		if c.Token, err = token.read(); err != nil {
 			return nil, nil, fmt.Errorf("read the Consul token: %w", err)
 		}
@@ -88,7 +96,6 @@ func newClient(s settings.Consul, a *alarm) (*api.Client, *Link, error) {
 	if timeout <= 0 {
 		timeout = 10 * time.Second
 	}
-	link := &Link{}
 	pool := func(connections int) *http.Transport { return newPool(dialer(socket, a), secure, connections) }
 	c.HttpClient = &http.Client{Transport: &transport{
 		watches:  pool(maxWatches),

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,7 +19,8 @@ var errOtherToken = errors.New("the token has been replaced")
 
 // tokenFile is a token in a file that may be replaced while we run. Its methods may be called from any goroutine.
 type tokenFile struct {
-	path string
+	path    string
+	changes *atomic.Uint64 // of the token, so far; may be nil
 
 	mu      sync.Mutex
 	token   string
@@ -62,6 +64,9 @@ func (f *tokenFile) newest() string {
 		return f.token
 	}
 	if token, err := readToken(f.path); err == nil {
+		if token != f.token && f.changes != nil {
+			f.changes.Add(1)
+		}
 		f.token, f.seen = token, info
 	}
 	return f.token

@@ -44,7 +44,7 @@ func TestWaitingRequestsMoveToTheNewToken(t *testing.T) {
 	})
 	path := filepath.Join(t.TempDir(), "token")
 	replace(t, path, "first")
-	c, err := New(settings.Consul{Address: s.URL, TokenFile: path})
+	c, link, err := NewLinked(settings.Consul{Address: s.URL, TokenFile: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,9 +71,15 @@ func TestWaitingRequestsMoveToTheNewToken(t *testing.T) {
 		t.Fatalf("ended for the same token: %+v", a)
 	case <-time.After(3 * tokenLook):
 	}
+	if link.Tokens() != 0 {
+		t.Error("the same token counts as another one")
+	}
 	replace(t, path, "second")
 	if a := <-answers; a.err != nil || a.pair == nil || a.meta.LastIndex != 7 {
 		t.Errorf("got %+v", a)
+	}
+	if link.Tokens() != 1 {
+		t.Errorf("%d changes of the token", link.Tokens())
 	}
 	for ; left.Load() == 0; time.Sleep(time.Millisecond) {
 		if ctx.Err() != nil {
