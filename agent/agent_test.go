@@ -115,7 +115,7 @@ func startAgent(t *testing.T, cfg *config.Config) *proxy {
 func startAgentTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 	t.Helper()
 	p := startUnreadyTo(t, cfg, out)
-	eventually(t, "the agent is healthy", p.agent.ready)
+	eventually(t, "the agent is healthy", func() bool { return p.agent.Health().Status == "ok" })
 	return p
 }
 

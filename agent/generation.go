@@ -15,6 +15,7 @@ import (
 	"argosy/agent/listen"
 	"argosy/agent/register"
 	"argosy/dtab"
+	"argosy/internal/door"
 )
 
 // generation is what one configuration has been made into. Parts that a reload leaves alone are shared with the
@@ -29,9 +30,14 @@ type generation struct {
 	tells      bool        // some endpoints are told of their clients
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
+	adminPeers *door.Peers        // of the TLS of admin; nil: none
 	services   []register.Service // in Consul's catalog
-	accessLog  *accesslog.Sink    // nil: none
-	begun      bool               // identities and naming are live; guarded by Agent.changing
+
+	adminIdentity *liveIdentity // of the TLS of admin, where that is Connect
+	adminOnly     *liveIdentity // the same, where nothing else uses it
+
+	accessLog *accesslog.Sink // nil: none
+	begun     bool            // identities and naming are live; guarded by Agent.changing
 }
 
 // clientRule is a client block, made ready.
@@ -196,14 +202,11 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		g.listeners = append(g.listeners, l)
 	}
 	g.keepTLS(old)
-	if old.admin != nil && old.config.Admin == cfg.Admin {
-		g.admin = old.admin
-	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
-			return nil, nil, err
-		}
-		undos = append(undos, g.admin.stop)
+	undoAdmin, err := a.prepareAdmin(g, old, identity)
+	if err != nil {
+		return nil, nil, err
 	}
+	undos = append(undos, undoAdmin)
 	if cfg.AccessLog != nil {
 		sink, err := a.openAccessLog(cfg.AccessLog)
 		if err != nil {
@@ -279,9 +282,7 @@ func (a *Agent) commit(g, old *generation) {
 			l.port.start(a)
 		}
 	}
-	if g.admin != old.admin {
-		g.admin.start()
-	}
+	a.commitAdmin(g, old)
 
 	for _, l := range old.listeners {
 		if g.port(l.port.key) == nil {
@@ -338,6 +339,9 @@ func (g *generation) missing() (reasons []string) {
 		reasons = append(reasons, reason)
 	}
 	for _, i := range g.identities {
+		if i == g.adminOnly { // no traffic needs it
+			continue
+		}
 		if err := i.Ready(); err != nil {
 			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -122,10 +121,8 @@ func (a *Agent) sockets() ([]handover.Socket, error) {
 		}
 		return nil, err
 	}
-	if l, ok := g.admin.listener.(*net.TCPListener); ok {
-		if f, err := l.File(); err == nil {
-			all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
-		}
+	if f := g.admin.duplicate(); f != nil {
+		all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
 	}
 	return all, nil
 }
@@ -139,10 +136,24 @@ func (a *Agent) handOver(t handover.Taken) {
 	for _, l := range g.listeners {
 		l.port.leave()
 	}
-	g.admin.stop()
+	g.admin.leave()
 	a.registry.stop()
 	a.registry.forget(t.Services)
 	a.handed = true
 	a.logger.Info("handed over: a new process accepts the connections", "connections", a.census.count())
 	a.Drain()
+}
+
+// waitUntil asks until ok or ctx ends.
+func waitUntil(ctx context.Context, ok func() bool) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
