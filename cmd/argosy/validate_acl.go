@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	agentconfig "argosy/agent/config"
+	"argosy/agent/register"
 	"argosy/internal/consulacl"
 	"argosy/namer/mounts"
 	namerdconfig "argosy/namerd/config"
@@ -60,13 +61,22 @@ func agentRights(c *agentconfig.Config) (r rights) {
 			identity(who, l.TLS.Connect)
 		}
 		if l.Register != nil {
-			r.need(who+": registration", "service", cmp.Or(l.Register.Service, c.Name), false, consulacl.Write)
+			access := consulacl.Write
+			if c.Register != nil && c.Register.Registration == register.External {
+				access = consulacl.Read
+			}
+			r.need(who+": registration", "service", cmp.Or(l.Register.Service, c.Name), false, access)
 		}
 	}
 	for _, client := range c.Clients {
 		if client.TLS != nil {
 			identity(fmt.Sprintf("client %q", client.Prefix), client.TLS.Connect)
 		}
+	}
+	if c.Connect.Source == agentconfig.FromServers && c.Consul.Datacenter == "" {
+		const why = "connect: which datacenter it is, where there are several; consul { datacenter } says it, too"
+		r.need(why, "service", "consul", false, consulacl.Read)
+		r.need(why, "node", "", true, consulacl.Read)
 	}
 	if c.Interpreter != nil {
 		return r // it binds names elsewhere
