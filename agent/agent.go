@@ -136,7 +136,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g := a.current.Load()
 	g.begin(&generation{})
 	a.changing.Unlock()
-	if err := a.ripen(ctx, g); err != nil {
+	if ripe, err := a.ripen(ctx, g); !ripe {
 		return err
 	}
 	a.changing.Lock()

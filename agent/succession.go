@@ -47,10 +47,11 @@ func (a *Agent) inherited(name string) *os.File {
 const ripeTime = 90 * time.Second
 
 // ripen waits, in a process that follows another one, until this one could serve as well: the one before has a table and
-// certificates, which may not be had now, because Consul is away. If it takes too long the one before goes on alone.
-func (a *Agent) ripen(ctx context.Context, g *generation) error {
+// certificates, which may not be had now, because Consul is away. If it takes too long, or ctx ends, this one is over and the
+// one before goes on alone.
+func (a *Agent) ripen(ctx context.Context, g *generation) (ripe bool, _ error) {
 	if a.before == nil {
-		return nil
+		return true, nil
 	}
 	wait, cancel := context.WithTimeout(ctx, ripeTime)
 	defer cancel()
@@ -63,17 +64,18 @@ func (a *Agent) ripen(ctx context.Context, g *generation) error {
 		}
 		return len(missing) == 0
 	}) {
-		return nil
+		return true, nil
 	}
+	missing := g.missing()
 	a.before.Close()
 	for _, l := range g.listeners {
 		l.port.leave()
 	}
 	a.end(g)
 	if ctx.Err() != nil {
-		return nil
+		return false, nil
 	}
-	return fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", ripeTime, strings.Join(g.missing(), "; "))
+	return false, fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", ripeTime, strings.Join(missing, "; "))
 }
 
 // succeed tells the process before this one that this one serves, and offers the sockets to the one after it.
