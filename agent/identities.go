@@ -72,7 +72,7 @@ func newIdentity(k identityKey, cfg *config.Config, logger hclog.Logger, reg pro
 		i.Identity = files
 		return i, nil
 	}
-	client, err := consulclient.New(cfg.Consul)
+	client, err := consulclient.Shared(cfg.Consul, logger, reg)
 	if err != nil {
 		return nil, err
 	}

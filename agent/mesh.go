@@ -20,7 +20,7 @@ type liveMesh struct {
 }
 
 func newMesh(consul settings.Consul, logger hclog.Logger, reg prometheus.Registerer) (*liveMesh, error) {
-	client, err := consulclient.New(consul)
+	client, err := consulclient.Shared(consul, logger, reg)
 	if err != nil {
 		return nil, err
 	}
