@@ -103,28 +103,32 @@ func TestMoveIsOver(t *testing.T) {
 	if serverErr != nil || clientErr != nil {
 		t.Fatal(serverErr, clientErr)
 	}
+	client := NewPeer(state, time.Now())
+	if err := db.Judge(client); err != nil {
+		t.Errorf("before the move: %v", err)
+	}
 	db.setLeaf(leafOf(t, after, "db"))
 	db.setTrust(rootsOf(t, after))
-	if err := db.authorize(state, false); err != nil {
+	if err := db.Authorize(state); err != nil {
 		t.Errorf("just after the move: %v", err)
 	}
 	db.now = func() time.Time { return time.Now().Add(moveGrace + time.Second) }
-	if err := db.authorize(state, false); !errors.Is(err, ErrPeer) {
+	if err := db.Authorize(state); !errors.Is(err, ErrPeer) {
 		t.Errorf("long after the move: %v", err)
 	}
-	if err := db.Authorize(state); err != nil {
+	if err := db.Judge(client); err != nil {
 		t.Errorf("of one who is connected: %v", err)
 	}
 	if _, serverErr, _ := shake(t, db.Server(), to(t, web, "db")); serverErr == nil {
 		t.Error("one who has not moved got in long after the move")
 	}
 	db.rules.Set(rules{known: true, list: []rule{{source: "web"}}})
-	if err := db.Authorize(state); !errors.Is(err, ErrDenied) {
+	if err := db.Judge(client); !errors.Is(err, ErrDenied) {
 		t.Errorf("denied: %v", err)
 	}
 	// Another move, and nothing is left of the first cluster.
 	db.setTrust(rootsOf(t, newCA(t)))
-	if err := db.Authorize(state); !errors.Is(err, ErrPeer) {
+	if err := db.Judge(client); !errors.Is(err, ErrPeer) {
 		t.Errorf("after two moves: %v", err)
 	}
 }
