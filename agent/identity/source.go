@@ -65,7 +65,7 @@ type trust struct {
 	ends   time.Time // when that root's certificate does
 	roots  []string  // PEM, sorted
 	pool   *x509.CertPool
-	before *movedFrom // nil: nothing
+	before []movedFrom // the newest first
 }
 
 func (t *trust) equal(o *trust) bool {
