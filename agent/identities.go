@@ -53,6 +53,7 @@ func (k identityKey) certificates() (pairs []tlsfiles.Pair) {
 type liveIdentity struct {
 	identity.Identity
 	key     identityKey
+	mesh    *liveMesh // of a Connect service, else nil; it runs by itself
 	logger  hclog.Logger
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -169,10 +170,11 @@ func clientTLS(
 	if c.Connect != "" {
 		return dial.ByIdentity(func(expect namer.ConnectID) (*tls.Config, error) {
 			t, err := i.Client(expect)
-			if err == nil {
-				t.MinVersion = max(t.MinVersion, c.MinVersion)
+			if err != nil {
+				return nil, err
 			}
-			return t, err
+			t.MinVersion = max(t.MinVersion, c.MinVersion)
+			return t, i.mesh.Client(t)
 		}), nil
 	}
 	files := i.Identity.(*identity.Files)
@@ -195,7 +197,7 @@ func serverTLS(c *config.ServerTLS, identityOf func(identityKey) (*liveIdentity,
 	if c.Connect != "" {
 		t := i.Server()
 		t.MinVersion = max(t.MinVersion, c.MinVersion)
-		return t, nil
+		return i.mesh.Server(t), nil
 	}
 	return i.Identity.(*identity.Files).ServerWith(identity.ServerOptions{
 		OptionalClients: c.ClientAuth == "optional", MinVersion: c.MinVersion, ALPN: c.ALPN, ClientIDs: c.ClientIDs,

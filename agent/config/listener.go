@@ -49,6 +49,7 @@ type Limits struct {
 	AtLimit      string        // "refuse" unless set, or "queue"
 	QueueLength  int           // connections that wait; 100 unless set
 	QueueTimeout time.Duration // 1s unless set
+	Handshakes   int           // TLS handshakes under way; 0: no limit; 1000 unless set
 }
 
 // Timeouts of a connection; 0 is none.

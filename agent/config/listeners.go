@@ -127,7 +127,7 @@ func (l *loader) limits(raw *rawLimits) Limits {
 	out := Limits{
 		PerSource: d.Int(r.ConnectionsPerSource, 0, math.MaxInt32), Rate: d.Float(r.Rate, 0, 1e9), Burst: d.Int(r.Burst, 1, math.MaxInt32),
 		AtLimit: d.OneOf(r.AtLimit, Refuse, Queue), QueueLength: d.Int(r.Queue, 1, 1_000_000),
-		QueueTimeout: d.Duration(r.QueueTimeout, time.Millisecond, time.Hour),
+		QueueTimeout: d.Duration(r.QueueTimeout, time.Millisecond, time.Hour), Handshakes: d.Int(r.Handshakes, 0, math.MaxInt32/10),
 	}
 	if r.Burst == nil && out.Rate > 0 {
 		out.Burst = max(int(out.Rate), 1)

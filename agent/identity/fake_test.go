@@ -34,11 +34,14 @@ type fakeConsul struct {
 	leaves   map[string]*api.LeafCert
 	rules    map[string][]*api.Intention // by destination
 	byDef    string                      // "allow" or "deny"
+	mesh     []*api.MeshConfigEntry
 	down     bool
 	silent   map[string]bool // paths' prefixes that get no answer yet
 	renews   bool            // a plain request for a leaf gives a new one
+	garbage  string          // unless empty, all that is answered
 	requests int
 	paths    []string // of all requests
+	matches  int      // those of them for intentions
 }
 
 func newFakeConsul(t *testing.T) (*fakeConsul, *api.Client) {
@@ -73,6 +76,9 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	f.requests++
 	f.paths = append(f.paths, r.URL.Path)
+	if strings.HasSuffix(r.URL.Path, "/match") {
+		f.matches++
+	}
 	blocks := r.URL.Query().Get("index") == fmt.Sprint(f.index)
 	quiet := func() bool {
 		for p := range f.silent {
@@ -100,6 +106,10 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Consul-Index", fmt.Sprint(f.index))
+	if f.garbage != "" {
+		io.WriteString(w, f.garbage)
+		return
+	}
 	trustDomain := f.ca.ID("x").Host
 	switch path := r.URL.Path; {
 	case path == "/v1/catalog/datacenters":
@@ -125,6 +135,8 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/v1/connect/intentions/match":
 		name := r.URL.Query().Get("name")
 		json.NewEncoder(w).Encode(map[string][]*api.Intention{name: f.rules[name]})
+	case path == "/v1/config/mesh":
+		json.NewEncoder(w).Encode(append([]*api.MeshConfigEntry{}, f.mesh...))
 	case path == "/v1/agent/connect/authorize":
 		var p api.AgentAuthorizeParams
 		json.NewDecoder(r.Body).Decode(&p)

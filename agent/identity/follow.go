@@ -2,10 +2,14 @@ package identity
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/backoff"
 	"argosy/internal/blockq"
@@ -17,35 +21,73 @@ func (c *Connect) touch() { c.changed.Update(func(n uint64) uint64 { return n + 
 func (c *Connect) watchIntentions(ctx context.Context) {
 	report := c.reporter("intentions")
 	failing := true
-	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) ([]*api.Intention, *api.QueryMeta, error) {
-		m := &api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{c.service}}
-		found, meta, err := c.client.Connect().IntentionMatch(m, q)
-		return found[c.service], meta, err
-	}, func(found []*api.Intention, _ *api.QueryMeta, err error) {
+	var kept keptRules
+	blockq.Run(ctx, blockq.Options{}, c.askIntentions, func(m matched, meta *api.QueryMeta, err error) {
 		report(err)
 		if err != nil {
 			failing = true
 			return
 		}
-		list := compile(found)
+		if failing { // Consul may have come back with another configuration
+			c.askDefault()
+		}
+		failing = false
+		list, before := compile(m.list), c.rules.Value().list
+		fresh := kept.since.IsZero()
+		if !kept.count(len(list) == 0 && len(before) > 0, meta.LastIndex, m.domain, c.now()) {
+			if fresh {
+				c.logger.Warn("consul has lost the intentions: those before stay in force for a while", "for", moveGrace)
+			}
+			return
+		}
 		changed := c.rules.Update(func(r rules) rules {
 			r.known, r.list = true, list
 			return r
 		})
-		if changed {
-			c.logger.Debug("new intentions", "rules", len(list))
-			for _, r := range list {
-				if r.http {
-					c.logger.Warn("an intention is taken as deny", "source", r.source, "why", "it has L7 permissions, which cannot be enforced on TCP")
-				}
+		if !changed {
+			return
+		}
+		c.logger.Debug("new intentions", "rules", len(list))
+		for _, r := range list {
+			if r.http && !slices.Contains(before, r) {
+				c.logger.Warn(fmt.Sprintf("intention %s -> %s has HTTP permissions; this listener is TCP: they cannot be enforced, so it is refused",
+					r.source, c.service))
 			}
-			c.touch()
 		}
-		if changed || failing { // Consul may have come back with another configuration
-			c.askDefault()
-		}
-		failing = false
+		c.touch()
+		c.askDefault()
 	})
+}
+
+// matched is the answer to a match request.
+type matched struct {
+	list   []*api.Intention
+	domain string // the trust domain that they belong to
+}
+
+// askIntentions asks for the intentions. Where there are none any more after trouble it makes sure of which cluster that
+// is true. What is no answer to the question, such as null, must not be taken for no intentions.
+func (c *Connect) askIntentions(q *api.QueryOptions) (m matched, _ *api.QueryMeta, _ error) {
+	if t := c.trust.Value(); t != nil {
+		m.domain = t.domain
+	}
+	found, meta, err := c.client.Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{c.service}}, q)
+	if err != nil {
+		return m, nil, err
+	}
+	list, ok := found[c.service]
+	if !ok {
+		return m, nil, fmt.Errorf("the answer says nothing about %s: this is not Consul", c.service)
+	}
+	m.list = list
+	if len(list) == 0 && q.WaitIndex == 0 && len(c.rules.Value().list) > 0 {
+		roots, _, err := c.client.Agent().ConnectCARoots((&api.QueryOptions{}).WithContext(q.Context()))
+		if err != nil {
+			return m, nil, fmt.Errorf("no intentions any more, and whether this is the same cluster is not known: %w", err)
+		}
+		m.domain = roots.TrustDomain
+	}
+	return m, meta, nil
 }
 
 func (c *Connect) askDefault() {
@@ -81,7 +123,7 @@ func (c *Connect) learnDefault(ctx context.Context) {
 		report(err)
 		wait := time.Duration(defaultEvery)
 		if err != nil || !settled {
-			wait = pause.Next()
+			wait = max(pause.Next(), blockq.RetryAfter(err))
 		} else {
 			pause.Reset()
 		}
@@ -101,6 +143,9 @@ func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if answer.Reason == "" {
+		return false, errors.New("the answer gives no reason: this is not Consul")
+	}
 	if strings.HasPrefix(answer.Reason, "Matched") {
 		r := c.rules.Value()
 		_, everybody := r.first(probe)
@@ -117,23 +162,27 @@ func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
 	return true, nil
 }
 
-// reporter logs the first error of a kind of request, and its end, and counts them all. It is for one goroutine.
 func (c *Connect) reporter(request string) func(error) {
+	return reporter(c.logger, c.metrics, c.service, request)
+}
+
+// reporter logs the first error of a kind of request, and its end, and counts them all. It is for one goroutine.
+func reporter(logger hclog.Logger, m *metrics, service, request string) func(error) {
 	failing := false
 	return func(err error) {
 		if err == nil {
-			c.metrics.answered.WithLabelValues(c.service, request).SetToCurrentTime()
+			m.answered.WithLabelValues(service, request).SetToCurrentTime()
 			if failing {
-				c.logger.Info("consul answers again", "request", request)
+				logger.Info("consul answers again", "request", request)
 			}
 			failing = false
 			return
 		}
-		c.metrics.errors.WithLabelValues(c.service, request).Inc()
+		m.errors.WithLabelValues(service, request).Inc()
 		if failing {
-			c.logger.Debug("consul still cannot be asked", "request", request, "error", err)
+			logger.Debug("consul still cannot be asked", "request", request, "error", err)
 		} else {
-			c.logger.Warn("consul cannot be asked: what is known stays in force", "request", request, "error", err)
+			logger.Warn("consul cannot be asked: what is known stays in force", "request", request, "error", err)
 		}
 		failing = true
 	}

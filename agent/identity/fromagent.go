@@ -54,9 +54,9 @@ func (s fromAgent) renewLeaf(ctx context.Context, c *Connect) {
 			waitFor(ctx, superseded, -1)
 			continue
 		}
-		if wait := time.Until(l.at(renewAt)); wait > 0 {
+		if wait := l.at(renewAt).Sub(c.now()); wait > 0 {
 			pause.Reset()
-			waitFor(ctx, superseded, wait)
+			waitFor(ctx, superseded, min(wait, clockEvery))
 			continue
 		}
 		ask := func() (*leaf, error) {
@@ -65,11 +65,12 @@ func (s fromAgent) renewLeaf(ctx context.Context, c *Connect) {
 			l, _, err := s.askLeaf(c.service, (&api.QueryOptions{}).WithContext(ctx))
 			return l, err
 		}
-		if next, err := ask(); err == nil && !next.equal(l) {
+		next, err := ask()
+		if err == nil && !next.equal(l) {
 			c.setLeaf(next)
 			continue
 		}
-		waitFor(ctx, superseded, pause.Next())
+		waitFor(ctx, superseded, max(pause.Next(), blockq.RetryAfter(err)))
 	}
 }
 

@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"service", "what"})),
 		answered: promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argosy_identity_answered_timestamp_seconds",
-			Help: "When Consul last gave a good answer about an identity: leaf, roots, intentions or authorize.",
+			Help: "When Consul last gave a good answer about an identity: leaf, roots, intentions, authorize, or mesh, which has no service.",
 		}, []string{"service", "request"})),
 		errors: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argosy_identity_errors_total",

@@ -37,13 +37,13 @@ func (s *fromServers) keepLeaf(ctx context.Context, c *Connect, ca connectca.Con
 			due = time.Time{}
 		case t.active != known.active:
 			// Not all agents at once; nor in the same moment, in which the old root may still be the one that signs.
-			if soon := time.Now().Add(time.Duration((0.1 + 0.9*s.random()) * float64(spreadRoots))); soon.Before(due) {
+			if soon := c.now().Add(time.Duration((0.1 + 0.9*s.random()) * float64(spreadRoots))); soon.Before(due) {
 				due = soon
 			}
 		}
 		known = t
-		if wait := time.Until(due); wait > 0 {
-			waitFor(ctx, changed, wait)
+		if wait := due.Sub(c.now()); wait > 0 {
+			waitFor(ctx, changed, min(wait, clockEvery))
 			continue
 		}
 		l, err := s.sign(ctx, c, ca)
@@ -52,7 +52,7 @@ func (s *fromServers) keepLeaf(ctx context.Context, c *Connect, ca connectca.Con
 		}
 		report(err)
 		if err != nil {
-			due = time.Now().Add(s.retryAfter(err, pause.Next()))
+			due = c.now().Add(s.retryAfter(err, pause.Next()))
 			continue
 		}
 		pause.Reset()

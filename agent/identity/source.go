@@ -22,8 +22,9 @@ type source interface {
 
 // leaf is our own certificate, with all of the chain that Consul gives.
 type leaf struct {
-	cert *tls.Certificate
-	id   ID
+	cert   *tls.Certificate
+	id     ID
+	before *leaf // the one that can be used where this one cannot; nil: none
 }
 
 func (l *leaf) equal(o *leaf) bool {
@@ -54,7 +55,7 @@ func parseLeaf(certPEM, keyPEM []byte, service string) (*leaf, error) {
 	if id.Service != service {
 		return nil, fmt.Errorf("certificate from Consul: it is for %s, not for %s", id.Service, service)
 	}
-	return &leaf{&cert, id}, nil
+	return &leaf{cert: &cert, id: id}, nil
 }
 
 // trust is whose certificates count: those that any root signed, retired ones too until Consul drops them.
@@ -64,6 +65,7 @@ type trust struct {
 	ends   time.Time // when that root's certificate does
 	roots  []string  // PEM, sorted
 	pool   *x509.CertPool
+	before *movedFrom // nil: nothing
 }
 
 func (t *trust) equal(o *trust) bool {
@@ -73,6 +75,9 @@ func (t *trust) equal(o *trust) bool {
 func parseRoots(list *api.CARootList) (*trust, error) {
 	t := &trust{domain: list.TrustDomain, active: list.ActiveRootID, pool: x509.NewCertPool()}
 	for _, r := range list.Roots {
+		if r == nil {
+			return nil, errors.New("a root from Consul is empty")
+		}
 		block, _ := pem.Decode([]byte(r.RootCertPEM))
 		if block == nil || !t.pool.AppendCertsFromPEM([]byte(r.RootCertPEM)) {
 			return nil, fmt.Errorf("root %s from Consul does not parse", r.ID)
@@ -91,7 +96,7 @@ func parseRoots(list *api.CARootList) (*trust, error) {
 
 func (c *Connect) setLeaf(l *leaf) {
 	first := c.leaf.Value() == nil
-	if !c.leaf.Set(l) {
+	if !c.leaf.Update(func(old *leaf) *leaf { return l.after(old, c.now()) }) {
 		return
 	}
 	c.metrics.expiry.WithLabelValues(c.service).Set(float64(l.cert.Leaf.NotAfter.Unix()))
@@ -99,23 +104,36 @@ func (c *Connect) setLeaf(l *leaf) {
 		c.metrics.rotations.WithLabelValues(c.service, "leaf").Inc()
 	}
 	c.logger.Debug("new certificate", "serial", l.cert.Leaf.SerialNumber, "until", l.cert.Leaf.NotAfter)
+	if err := l.valid(c.now()); err != nil {
+		c.logger.Warn("the new certificate from Consul cannot be used now: are the clocks right?", "error", err)
+	}
 }
 
 func (c *Connect) setTrust(t *trust) {
-	first := c.trust.Value() == nil
-	if !c.trust.Set(t) {
+	var old *trust
+	if !c.trust.Update(func(o *trust) *trust {
+		old = o
+		return t.after(o, c.now())
+	}) {
 		return
 	}
 	c.metrics.roots.WithLabelValues(c.service).Set(float64(len(t.roots)))
 	if !t.ends.IsZero() {
 		c.metrics.rootExpiry.WithLabelValues(c.service).Set(float64(t.ends.Unix()))
 	}
-	if !first {
+	if old != nil {
 		c.metrics.rotations.WithLabelValues(c.service, "roots").Inc()
 	}
 	c.logger.Debug("new roots", "trust_domain", t.domain, "roots", len(t.roots), "active", t.active)
+	if old != nil && old.domain != t.domain {
+		c.logger.Warn("consul is another cluster now: it has lost its data, or was replaced; the one before goes on to count for a while",
+			"trust_domain", t.domain, "before", old.domain, "for", moveGrace)
+	}
 	c.touch()
 }
+
+// clockEvery is how often the clock is looked at. A timer does not notice that it was set, or that the machine slept.
+const clockEvery = time.Minute
 
 // warnOfEnd raises the alarm when nine tenths of a certificate's life are over and there is still no new one, and again
 // when it has ended.
@@ -127,12 +145,12 @@ func (c *Connect) warnOfEnd(ctx context.Context) {
 			waitFor(ctx, superseded, -1)
 			continue
 		}
-		if wait := time.Until(l.at(alarmAt)); wait > 0 {
-			waitFor(ctx, superseded, wait)
+		if wait := l.at(alarmAt).Sub(c.now()); wait > 0 {
+			waitFor(ctx, superseded, min(wait, clockEvery))
 			continue
 		}
 		end := l.cert.Leaf.NotAfter
-		if wait := time.Until(end); wait > 0 {
+		if wait := end.Sub(c.now()); wait > 0 {
 			c.logger.Error("the certificate is about to end, and there is no new one", "until", end)
 			waitFor(ctx, superseded, min(wait, again))
 			continue

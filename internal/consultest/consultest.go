@@ -26,12 +26,19 @@ type Options struct {
 	Token string // for Client
 }
 
-// Start starts a Consul for a test, and returns when it has a leader. A server that cannot be started fails the test.
+// Start starts a Consul for a test, and returns when it has a leader, who knows the token. A server that cannot be started
+// fails the test.
 func Start(t testing.TB, o Options) *Consul {
 	t.Helper()
 	s := stack.New(t, stack.Options{Consul: true, ConsulKeeps: o.Keep, ConsulHCL: o.HCL})
 	c := &Consul{Consul: s.Consul}
 	c.Client = c.ClientWith(t, o.Token)
+	if o.Token != "" { // a new leader sets ACLs up only after it has become one
+		Eventually(t, 30*time.Second, func() error {
+			_, _, err := c.Client.ACL().TokenReadSelf(nil)
+			return err
+		})
+	}
 	return c
 }
 
