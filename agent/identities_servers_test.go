@@ -92,16 +92,36 @@ func TestManyIdentities(t *testing.T) {
 		*proxy
 		cfg *config.Config
 	}{{behind, inner}, {front, outer}} {
-		for _, address := range []string{downAddress(t), c.GRPCAddr} {
+		reload := func(address string) {
+			t.Helper()
 			next := *p.cfg
 			next.Connect = config.Connect{Source: config.FromServers, Address: address}
 			if err := p.agent.Reload(&next); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the servers at "+address+" are asked", func() bool { return p.agent.ready() == (address == c.GRPCAddr) })
+			if h := p.agent.Health(); h.Status != "ok" {
+				t.Errorf("after the reload: %+v", h)
+			}
 		}
+		services := []string{"db1", "db2"}
+		if p.proxy == front {
+			services = []string{"web", "api"}
+		}
+		total := func(series string) (sum float64) {
+			for _, s := range services {
+				sum += max(p.metric(fmt.Sprintf(series, s)), 0)
+			}
+			return sum
+		}
+		// Where nobody signs, what is known stays in use.
+		reload(downAddress(t))
+		eventually(t, "errors are counted", func() bool { return total(`argosy_identity_errors_total{request="roots",service=%q}`) >= 2 })
+		check()
+		reload(c.GRPCAddr)
+		check()
+		eventually(t, "there are new certificates", func() bool { return total(`argosy_identity_rotations_total{service=%q,what="leaf"}`) == 2 })
+		check()
 	}
-	check()
 	echo(t, conn, "through the reload")
 	for _, series := range []string{"argosy_identity_roots", "argosy_identity_root_expiry_timestamp_seconds",
 		"argosy_identity_certificate_expiry_timestamp_seconds"} {
