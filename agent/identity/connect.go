@@ -142,7 +142,7 @@ func (c *Connect) Server() *tls.Config {
 }
 
 // Authorize says whether the client of an accepted connection may be connected now. For connections that are open
-// already it is worth asking again whenever Changed has: Consul's intentions say nothing about them by themselves.
+// already Judge is to be asked whenever Changed has: Consul's intentions say nothing about them by themselves.
 func (c *Connect) Authorize(s tls.ConnectionState) error { return c.authorize(s, true) }
 
 func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
@@ -150,7 +150,16 @@ func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
 	if err != nil {
 		return err
 	}
-	if allow, why := c.rules.Value().decide(source); !allow {
+	return c.permit(source)
+}
+
+// permit says whether the intentions let source connect.
+func (c *Connect) permit(source ID) error {
+	r := c.rules.Value()
+	if allow, why := r.decide(source); !allow {
+		if r.unnamed(source) {
+			why += fmt.Sprintf(": allow it with `consul intention create %s %s`", source.Service, c.service)
+		}
 		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
 	}
 	return nil

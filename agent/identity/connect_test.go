@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,6 +106,9 @@ func TestConnections(t *testing.T) {
 			}
 			if c.serverErr != nil && !errors.Is(serverErr, c.serverErr) || c.clientErr != nil && !errors.Is(clientErr, c.clientErr) {
 				t.Errorf("server: %v; client: %v", serverErr, clientErr)
+			}
+			if hint := "allow it with `consul intention create other db`"; c.serverErr == ErrDenied && !strings.Contains(serverErr.Error(), hint) {
+				t.Errorf("the error does not say what to do: %v", serverErr)
 			}
 			if c.serverErr != ErrDenied && errors.Is(serverErr, ErrDenied) {
 				t.Errorf("counted as denied: %v", serverErr)
