@@ -126,7 +126,7 @@ type Caller struct {
 // Refusal is why a request was not let in.
 type Refusal struct {
 	Status int    // of HTTP
-	Reason string // token, certificate, client, host, origin or busy
+	Reason string // token, certificate, client, closed, host, origin or busy
 	Text   string
 }
 
@@ -195,6 +195,8 @@ func (s *rules) identify(r *http.Request) (Caller, *Refusal) {
 	found, shown := find(s.tokens, r)
 	required := s.asks && s.cfg.TLS.Required
 	switch {
+	case s.cfg.Closed:
+		return c, &Refusal{http.StatusUnauthorized, "closed", fmt.Sprintf("this %s serves only what is open: it has no token_file and asks for no certificates", s.realm)}
 	case required && !certified:
 		return c, s.unknown("certificate", "a certificate")
 	case found != nil:
