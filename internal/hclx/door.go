@@ -176,7 +176,7 @@ func (d *Decoder) TokenFile(a Attr) string {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, pathless(err))
+		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, unread(a, path, err))
 		return ""
 	}
 	n, number := 0, 0
