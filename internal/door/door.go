@@ -239,21 +239,35 @@ func (s *rules) hostKnown(r *http.Request) bool {
 		return true
 	}
 	host := hostOf(r.Host)
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil || host == hostOf(s.cfg.Address) {
+	switch {
+	case host == "":
+		return false
+	case host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil || host == hostOf(s.cfg.Address):
 		return true
 	}
 	return slices.ContainsFunc(s.cfg.Hosts, func(name string) bool { return strings.EqualFold(strings.TrimSuffix(name, "."), host) })
 }
 
-// hostOf is the host of "host:port" or "host", in lower case, without brackets and the last dot.
+// hostOf is the host of "host:port" or "host", in lower case, without brackets and the last dot; empty if it is no name and no
+// address.
 func hostOf(text string) string {
-	if host, _, err := net.SplitHostPort(text); err == nil {
+	if host, port, err := net.SplitHostPort(text); err == nil {
+		if strings.Trim(port, "0123456789") != "" {
+			return ""
+		}
 		text = host
 	} else {
 		text = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
 	}
-	text, _, _ = strings.Cut(text, "%") // the zone of an IPv6 address
-	return strings.ToLower(strings.TrimSuffix(text, "."))
+	address, _, _ := strings.Cut(text, "%") // the zone of an IPv6 address
+	if net.ParseIP(address) != nil {
+		return address
+	}
+	text = strings.ToLower(strings.TrimSuffix(text, "."))
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-._") != "" {
+		return ""
+	}
+	return text
 }
 
 // Listener makes connections of l known to the door, and speaks TLS on them where the door does at that moment.
