@@ -16,6 +16,7 @@ func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.deps.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /health", a.serveHealth)
+	mux.HandleFunc("GET /ready", a.serveHealth)
 	mux.HandleFunc("GET /v1/connections", a.serveConnections)
 	mux.HandleFunc("DELETE /v1/connections", a.serveCloseMany)
 	mux.HandleFunc("GET /v1/connections/{id}", a.serveConnection)
@@ -25,11 +26,10 @@ func (a *Agent) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /v1/explain", a.serveExplain)
 	mux.HandleFunc("POST /v1/plan", a.servePlan)
-	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
-		a.Drain()
-		_, open := a.census.empty()
-		answer(w, http.StatusAccepted, map[string]any{"draining": true, "connections": open})
-	})
+	for _, path := range []string{"/drain", "/v1/drain"} {
+		mux.HandleFunc("POST "+path, a.serveDrain)
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.drainInfo()) })
+	}
 	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, settings.Show(a.current.Load().config))
 	})
@@ -45,7 +45,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 	e.Encode(v)
 }
 
-// Health is the answer of /health.
+// Health is the answer of /health and /ready.
 type Health struct {
 	Status  string   `json:"status"` // ok, starting, not ready or draining
 	Reasons []string `json:"reasons,omitempty"`

@@ -115,7 +115,7 @@ func startAgent(t *testing.T, cfg *config.Config) *proxy {
 func startAgentTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 	t.Helper()
 	p := startUnreadyTo(t, cfg, out)
-	eventually(t, "the agent is healthy", p.agent.ready)
+	eventually(t, "the agent is healthy", func() bool { return p.agent.Health().Status == "ok" })
 	return p
 }
 
@@ -126,6 +126,14 @@ func startUnready(t *testing.T, cfg *config.Config) *proxy {
 }
 
 func startUnreadyTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
+	t.Helper()
+	p := launchAgent(t, cfg, out)
+	eventually(t, "the agent accepts", func() bool { return p.agent.Health().Status != "starting" })
+	return p
+}
+
+// launchAgent waits for nothing.
+func launchAgent(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 	t.Helper()
 	p := &proxy{t: t, log: &syncBuffer{}, done: make(chan error, 1)}
 	a, err := New(cfg, Deps{
@@ -147,7 +155,6 @@ func startUnreadyTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 			t.Logf("log of the agent:\n%s", p.log.String())
 		}
 	})
-	eventually(t, "the agent accepts", func() bool { return a.Health().Status != "starting" })
 	return p
 }
 

@@ -142,5 +142,5 @@ func (g *generation) checkURL() string {
 	if g.config.Admin.Network == "unix" {
 		return ""
 	}
-	return g.adminURL(reachable(g.admin.address(), "127.0.0.1")) + "/health"
+	return g.adminURL(reachable(g.admin.address(), "127.0.0.1")) + "/ready"
 }

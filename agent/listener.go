@@ -52,6 +52,8 @@ type listener struct {
 type listenerState struct {
 	metrics *listenerMetrics
 	limits  *listen.Limiter
+	// handshakes are the clients in their TLS handshake.
+	handshakes *listen.Limiter
 }
 
 func keyOf(l config.Listener) portKey {

@@ -145,23 +145,6 @@ func TestServerIsNotWhoItShouldBe(t *testing.T) {
 	p.expectMetric(`argosy_dial_failures_total{cluster="/#/static/db",destination="/svc/db",reason="tls"}`, 1)
 }
 
-// TestDeniedAfterTheHandshake: with TLS 1.3 a server refuses our certificate after the handshake is done for us.
-func TestDeniedAfterTheHandshake(t *testing.T) {
-	w := newWorld(t)
-	files := w.files("entry")
-	server := w.identity("db", "db.test").Server()
-	server.VerifyConnection = func(tls.ConnectionState) error { return identity.ErrDenied }
-	cfg := baseConfig(map[string][]string{"db": {startTLSBackend(t, "db", server)}})
-	cfg.Listeners = []config.Listener{listenerTo("db", "/svc/db")}
-	cfg.Clients = []config.Client{{
-		Prefix: dtab.MustParsePrefix("/svc/db"), ConnectTimeout: 5 * time.Second,
-		TLS: &config.ClientTLS{ServerName: "db.test", CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key},
-	}}
-	p := startAgent(t, cfg)
-	p.refusal("db")
-	p.expectClosed("db", "denied", 1)
-}
-
 // TestSNI: the server name leads to the destination, the ClientHello arrives there untouched, and metrics do not repeat
 // what clients send.
 func TestSNI(t *testing.T) {

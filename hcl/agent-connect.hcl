@@ -60,8 +60,8 @@ client "/" {
 register {
   tags             = ["argosy"]
   meta             = { team = "platform" }
-  check_interval   = "5s"
-  check_timeout    = "2s"
+  registration     = "auto" # Nomad's where the job has a service block
+  ttl              = "30s"
   deregister_after = "10m"
 }
 

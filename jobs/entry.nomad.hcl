@@ -101,7 +101,7 @@ variable "log_level" {
 }
 
 variable "propagation" {
-  description = "How long a leaving agent still accepts after it has deregistered, until everybody has seen it."
+  description = "How long a leaving agent still accepts when it has left the catalog, until everybody has seen it."
   type        = string
   default     = "3s"
 }
@@ -174,8 +174,9 @@ locals {
       ${indent(2, local.tls)}
     }
 
+    # Nomad would advertise the node's address, also where bind is another one.
     register {
-      check_interval = "2s"
+      registration = "self"
     }
 
     drain {

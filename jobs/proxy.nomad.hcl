@@ -2,9 +2,11 @@
 #
 #     nomad job run -var='datacenters=["dc1"]' -var=artifact=https://example.com/argosy jobs/proxy.nomad.hcl
 #
-# The agents register themselves in Consul, as they have ports, tags, meta and a health check that only they know:
+# Nomad registers the agents in Consul, and takes them out before it tells them to end, also when a node is lost:
 #
 #     consul catalog nodes -service=proxy
+#
+# With -var=registration=self they register themselves, with their version and routes in the catalog.
 #
 # What the scheduler has scaled, `nomad job run` sets back to count; with -preserve-counts it does not.
 
@@ -96,6 +98,22 @@ variable "consul_addr" {
   default     = "127.0.0.1:8500"
 }
 
+variable "registration" {
+  description = "Who registers the agents in Consul: nomad, by the service block below, or self."
+  type        = string
+  default     = "nomad"
+  validation {
+    condition     = contains(["nomad", "self"], var.registration)
+    error_message = "The registration is nomad or self."
+  }
+}
+
+variable "check_interval" {
+  description = "How often Consul asks an agent whether it can serve, where Nomad registers it. A new agent gets connections after so long at the latest. Keep propagation longer."
+  type        = string
+  default     = "1s"
+}
+
 variable "consul_identity" {
   description = "Whether to log in to Consul with the workload's identity. Its role must have service:write for the fleet's name and key:read for namerd/. For a Consul with ACLs."
   type        = bool
@@ -109,7 +127,7 @@ variable "log_level" {
 }
 
 variable "propagation" {
-  description = "How long a leaving agent still accepts after it has deregistered, until everybody has seen it."
+  description = "How long a leaving agent still accepts when it has left the catalog, until everybody has seen it. Takes the place of a shutdown_delay."
   type        = string
   default     = "3s"
 }
@@ -215,7 +233,7 @@ locals {
     }
 
     register {
-      check_interval = "2s"
+      registration = "${var.registration == "nomad" ? "auto" : "self"}"
     }
 
     drain {
@@ -264,6 +282,33 @@ job "proxy" {
     network {
       port "in" {}
       port "admin" {}
+    }
+
+    # An agent that is told to drain fails the check, and so leaves the catalog.
+    dynamic "service" {
+      for_each = var.registration == "nomad" ? [1] : []
+      content {
+        name = var.service
+        port = "in"
+        task = "agent"
+        meta {
+          admin = "${NOMAD_ADDR_admin}"
+        }
+        dynamic "connect" {
+          for_each = var.connect ? [1] : []
+          content {
+            native = true
+          }
+        }
+        check {
+          name     = "can serve"
+          type     = "http"
+          port     = "admin"
+          path     = "/ready"
+          interval = var.check_interval
+          timeout  = "2s"
+        }
+      }
     }
 
     spread {

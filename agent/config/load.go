@@ -38,6 +38,7 @@ func (l *loader) load() {
 	c.Log = raw.Log.Settings(d)
 	c.Admin = raw.Admin.Settings(d, "admin", "127.0.0.1:9990", true)
 	c.Consul = raw.Consul.Settings(d)
+	l.connectSource()
 	l.dtab()
 	l.interpreter()
 	c.Namers = mounts.Load(d, raw.Namers)

@@ -78,7 +78,8 @@ func Connect(
 		case err == nil:
 			lease.Connected()
 			return conn, lease, nil
-		case errors.Is(ctx.Err(), context.Canceled) || Blameless(ctx.Err() != nil, attempt.Took, err):
+		case errors.Is(ctx.Err(), context.Canceled), Blameless(ctx.Err() != nil, attempt.Took, err),
+			outcome.Of(err, outcome.Dial) == outcome.Denied: // who refuses us is well
 			lease.Done()
 		default:
 			lease.Fail()

@@ -296,19 +296,24 @@ func TestConnectGivesUp(t *testing.T) {
 	}
 }
 
-// TestConnectDenied: a refusal is the same at every endpoint, so it is not asked for twice.
+// TestConnectDenied: a refusal is the same at every endpoint, so it is not asked for twice, and who refuses us is well.
 func TestConnectDenied(t *testing.T) {
 	w := newWorld(t)
 	server := w.identity("db").Server()
 	server.MaxVersion = tls.VersionTLS12
 	server.VerifyConnection = func(tls.ConnectionState) error { return errors.New("no") }
-	_, pick := picker(t, w.serveTLS(server), w.serveTLS(server))
+	b, pick := picker(t, w.serveTLS(server), w.serveTLS(server))
 	attempts := 0
 	p := &Policy{Retries: 5, TLS: ByIdentity(w.identity("web").Client)}
 	_, _, err := Connect(context.Background(), Request{}, pick, always(p), func(Attempt) { attempts++ })
 	check(t, err, outcome.Denied, "denied")
 	if attempts != 1 {
 		t.Errorf("%d attempts", attempts)
+	}
+	for _, e := range b.State()[0].Endpoints {
+		if e.State != balance.Active || e.Open != 0 {
+			t.Errorf("after a refusal: %+v", e)
+		}
 	}
 }
 

@@ -135,6 +135,8 @@ func TestRealDefaultPolicy(t *testing.T) {
 			becomes(t, db, web, want)
 			intend(t, c, "db", "web", "allow")
 			becomes(t, db, web, nil)
+			intend(t, c, "db")
+			becomes(t, db, web, want)
 
 			foreign := run(t, token("web"), "payments") // a name that the token may not use
 			time.Sleep(300 * time.Millisecond)
@@ -178,9 +180,13 @@ func TestRealConsulIsKilled(t *testing.T) {
 					}
 					return nil
 				})
-				becomes(t, db, cache, nil) // the intention is lost with the rest
+				becomes(t, db, web, nil)
+				becomes(t, db, cache, ErrDenied) // the intention is lost with the rest, and stays in force for a while
 			}
 			intend(t, c, "db", "web", "deny")
+			if !keep {
+				becomes(t, db, cache, nil) // whoever writes intentions is obeyed
+			}
 			becomes(t, db, web, ErrDenied)
 			t.Logf("serial was %v, is %v", serial, web.leaf.Value().cert.Leaf.SerialNumber)
 		})

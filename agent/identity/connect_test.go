@@ -174,7 +174,7 @@ func TestConsulInTroubleChangesNothing(t *testing.T) {
 	if _, serverErr, clientErr := shake(t, db.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
 		t.Errorf("%v; %v", serverErr, clientErr)
 	}
-	f.change(func() { f.down = false; f.index = 1; f.rules["db"] = nil; f.byDef = "allow" })
+	f.change(func() { f.down = false; f.rules["db"] = nil; f.byDef = "allow" })
 	eventually(t, func() error {
 		if r := db.rules.Value(); !r.defaultAllow || len(r.list) != 0 {
 			return fmt.Errorf("rules %+v", r)
@@ -275,7 +275,7 @@ func TestRenewalByOwnTimer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := parseLeaf(&api.LeafCert{CertPEM: string(issued.Cert), PrivateKeyPEM: string(issued.Key)}, "db")
+	first, err := parseLeaf(issued.Cert, issued.Key, "db")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestRenewalByOwnTimer(t *testing.T) {
 	ago.Store(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); db.renewLeaf(ctx) }()
+	go func() { defer close(done); fromAgent{client}.renewLeaf(ctx, db) }()
 	eventually(t, func() error {
 		if db.leaf.Value().equal(first) {
 			return errors.New("still the old leaf")

@@ -32,7 +32,7 @@ func (r rule) String() string {
 	}
 	s := fmt.Sprintf("intention %s %s (precedence %d)", action, r.source, r.precedence)
 	if r.http {
-		s += " with L7 permissions, which cannot be enforced on TCP"
+		s += " with HTTP permissions, which a TCP listener cannot enforce"
 	}
 	return s
 }

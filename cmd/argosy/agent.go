@@ -27,9 +27,9 @@ Usage: argosy agent -config FILE|DIR [-config ...] [-log-level LEVEL]
 
   Runs one proxy: accepts connections, finds out by a Dtab where each is to go, and moves the bytes.
 
-  SIGTERM and SIGINT drain: the agent leaves the catalog, goes on accepting for the propagation time, stops accepting,
-  and lets open connections end. A second SIGINT drops them. SIGHUP reads the configuration again: all of it is taken
-  over, or, when anything in it is wrong, nothing.
+  SIGTERM and SIGINT drain: the agent becomes critical in the catalog, goes on accepting for the propagation time, stops
+  accepting, lets open connections end, and leaves the catalog. A second signal drops them. SIGHUP reads the configuration
+  again: all of it is taken over, or, when anything in it is wrong, nothing.
 
 Options:
 

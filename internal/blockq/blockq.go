@@ -104,7 +104,7 @@ func Run[T any](ctx context.Context, o Options, query Query[T], handle func(T, *
 			index = 0
 			var none T
 			handle(none, nil, err)
-			if backoff.Sleep(ctx, max(o.Backoff.Next(), retryAfter(err))) != nil {
+			if backoff.Sleep(ctx, max(o.Backoff.Next(), RetryAfter(err))) != nil {
 				return
 			}
 			continue
@@ -135,8 +135,8 @@ func ask[T any](ctx context.Context, limit, wait time.Duration, query Query[T], 
 // longestRetryAfter bounds what a server can make us wait.
 const longestRetryAfter = 2 * time.Minute
 
-// retryAfter returns for how long the server asked to be left alone, if it did.
-func retryAfter(err error) time.Duration {
+// RetryAfter returns for how long the server asked to be left alone, if it did, within reason.
+func RetryAfter(err error) time.Duration {
 	var asked interface{ RetryAfter() time.Duration }
 	if errors.As(err, &asked) {
 		return min(asked.RetryAfter(), longestRetryAfter)

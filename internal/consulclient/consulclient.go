@@ -36,11 +36,18 @@ const (
 )
 
 // Link tells how requests travel to one Consul. It may be used from any goroutine.
-type Link struct{ multiplexed atomic.Bool }
+type Link struct {
+	multiplexed atomic.Bool
+	tokens      atomic.Uint64
+}
 
 // Multiplexed reports whether very many requests can wait at Consul at a time: over HTTPS it speaks HTTP/2, where they
 // share a few connections. It is false before the first answer.
 func (l *Link) Multiplexed() bool { return l.multiplexed.Load() }
+
+// Tokens is another number when requests carry another token than before: one from a file that has changed. That is seen
+// by the request that follows the change.
+func (l *Link) Tokens() uint64 { return l.tokens.Load() }
 
 // New makes a client. What s leaves open comes from the environment variables that Consul's own commands use, such as
 // CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN_FILE. A token file is read again whenever it has changed.

@@ -27,7 +27,9 @@ type transport struct {
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.token != nil {
 		// A file that has become unreadable leaves the last token in use: it may still be good.
-		if token := t.token.current(); token != r.Header.Get("X-Consul-Token") {
+		token, changes := t.token.current()
+		t.link.tokens.Store(changes)
+		if token != r.Header.Get("X-Consul-Token") {
 			r = r.Clone(r.Context())
 			r.Header.Set("X-Consul-Token", token)
 		}
@@ -182,9 +184,10 @@ func retryAfter(r *http.Response) (time.Duration, bool) {
 type tokenFile struct {
 	path string
 
-	mu    sync.Mutex
-	token string
-	seen  os.FileInfo
+	mu      sync.Mutex
+	token   string
+	seen    os.FileInfo
+	changes uint64 // of token, so far
 }
 
 // read reads the file for the first time.
@@ -202,16 +205,19 @@ func (f *tokenFile) read() (string, error) {
 	return f.token, nil
 }
 
-// current returns the newest token.
-func (f *tokenFile) current() string {
+// current returns the newest token, and how many there were before.
+func (f *tokenFile) current() (token string, changes uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
 	if err != nil || os.SameFile(info, f.seen) && info.ModTime().Equal(f.seen.ModTime()) && info.Size() == f.seen.Size() {
-		return f.token
+		return f.token, f.changes
 	}
 	if token, err := readToken(f.path); err == nil {
+		if token != f.token {
+			f.changes++
+		}
 		f.token, f.seen = token, info
 	}
-	return f.token
+	return f.token, f.changes
 }
