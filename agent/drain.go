@@ -28,7 +28,7 @@ func (a *Agent) leave() {
 	a.logger.Info("draining", "connections", open, "propagation", propagation, "timeout", d.Timeout)
 
 	a.registry.stop()
-	a.registry.withdraw(a.checkOutput("draining"))
+	a.registry.withdraw(a.hard, a.checkOutput("draining"))
 	a.pause(propagation)
 	for _, l := range g.listeners {
 		l.port.stop()
@@ -62,15 +62,12 @@ func (a *Agent) leave() {
 func (a *Agent) end(g *generation) {
 	a.relay.Wait()
 	a.closeRelay()
-	patience := deregisterTimeout
-	if a.hard.Err() != nil {
-		patience = hurriedTimeout
-	}
-	a.registry.deregister(patience)
+	a.registry.deregister(a.hard)
 	if !a.access.Close(accessLogPatience) {
 		a.logger.Warn("the access log could not be written to the end")
 	}
 	a.names.close()
+	a.closeGuards(true)
 	g.naming.stop()
 	for _, i := range g.identities {
 		i.stop()

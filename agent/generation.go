@@ -15,6 +15,7 @@ import (
 	"argosy/agent/listen"
 	"argosy/agent/register"
 	"argosy/dtab"
+	"argosy/internal/door"
 )
 
 // generation is what one configuration has been made into. Parts that a reload leaves alone are shared with the
@@ -29,9 +30,14 @@ type generation struct {
 	tells      bool        // some endpoints are told of their clients
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
+	adminPeers *door.Peers        // of the TLS of admin; nil: none
 	services   []register.Service // in Consul's catalog
-	accessLog  *accesslog.Sink    // nil: none
-	begun      bool               // identities and naming are live; guarded by Agent.changing
+
+	adminIdentity *liveIdentity // of the TLS of admin, where that is Connect
+	adminOnly     *liveIdentity // the same, where nothing else uses it
+
+	accessLog *accesslog.Sink // nil: none
+	begun     bool            // identities and naming are live; guarded by Agent.changing
 }
 
 // clientRule is a client block, made ready.
@@ -152,6 +158,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 				return nil, err
 			}
 		}
+		i.judge = judgeOf(i.Identity)
 		g.identities[k] = i
 		return i, nil
 	}
@@ -169,6 +176,14 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		l := &listener{name: c.Name, config: c}
 		if l.router, err = newRouter(c, identity); err != nil {
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+		}
+		if c.TLS.AsksClients() {
+			key := serverKey(c.TLS)
+			if l.guard = a.guards[key]; l.guard == nil {
+				l.guard = newGuard(a)
+				a.guards[key] = l.guard
+				undos = append(undos, func() { delete(a.guards, key) })
+			}
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
 			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}, handshakes: &listen.Limiter{}}
@@ -196,14 +211,11 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		g.listeners = append(g.listeners, l)
 	}
 	g.keepTLS(old)
-	if old.admin != nil && old.config.Admin == cfg.Admin {
-		g.admin = old.admin
-	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
-			return nil, nil, err
-		}
-		undos = append(undos, g.admin.stop)
+	undoAdmin, err := a.prepareAdmin(g, old, identity)
+	if err != nil {
+		return nil, nil, err
 	}
+	undos = append(undos, undoAdmin)
 	if cfg.AccessLog != nil {
 		sink, err := a.openAccessLog(cfg.AccessLog)
 		if err != nil {
@@ -272,6 +284,7 @@ func (a *Agent) commit(g, old *generation) {
 	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
+	a.watchClients(g)
 	a.access.Use(g.accessLog)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil
@@ -279,9 +292,7 @@ func (a *Agent) commit(g, old *generation) {
 			l.port.start(a)
 		}
 	}
-	if g.admin != old.admin {
-		g.admin.start()
-	}
+	a.commitAdmin(g, old)
 
 	for _, l := range old.listeners {
 		if g.port(l.port.key) == nil {
@@ -299,7 +310,7 @@ func (a *Agent) commit(g, old *generation) {
 		old.naming.stop()
 	}
 	for k, i := range old.identities {
-		if g.identities[k] != i {
+		if g.identities[k] != i && !a.judges(i) {
 			i.stop()
 		}
 	}
@@ -338,6 +349,9 @@ func (g *generation) missing() (reasons []string) {
 		reasons = append(reasons, reason)
 	}
 	for _, i := range g.identities {
+		if i == g.adminOnly { // no traffic needs it
+			continue
+		}
 		if err := i.Ready(); err != nil {
 			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
 		}

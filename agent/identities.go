@@ -52,6 +52,7 @@ func (k identityKey) certificates() (pairs []tlsfiles.Pair) {
 // liveIdentity is an identity that is kept up to date. It is shared by all listeners and clients that use it.
 type liveIdentity struct {
 	identity.Identity
+	judge   identity.Judge // the same, for listeners
 	key     identityKey
 	mesh    *liveMesh // of a Connect service, else nil; it runs by itself
 	logger  hclog.Logger

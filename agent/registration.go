@@ -45,7 +45,7 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 		s := register.Service{
 			Listener: l.name, Name: e.Service, Port: e.Port, Native: e.Native, Tags: common.Tags, Address: common.Address,
 			Registration: common.Registration, Check: common.Check, TTL: common.TTL,
-			CheckURL:      "http://" + reachable(g.admin.address(), "127.0.0.1") + "/ready",
+			CheckURL:      g.checkURL(),
 			CheckInterval: common.CheckInterval, CheckTimeout: common.CheckTimeout, DeregisterAfter: common.DeregisterAfter,
 		}
 		if s.Name == "" {
@@ -173,7 +173,7 @@ func (r *registry) use(g *generation) {
 	}
 	r.stop()
 	if len(g.services) == 0 || !reflect.DeepEqual(g.config.Consul, r.consul) {
-		r.deregister(deregisterTimeout)
+		r.deregister(context.Background())
 		r.registrar = nil
 	}
 	r.services, r.consul = g.services, g.config.Consul
@@ -215,25 +215,26 @@ func (r *registry) forget(ids []string) {
 	}
 }
 
-// withdraw makes the services critical, so that nobody is sent here any more, after stop.
-func (r *registry) withdraw(output string) {
+// withdraw makes the services critical, so that nobody is sent here any more, after stop. It is given up when hard ends.
+func (r *registry) withdraw(hard context.Context, output string) {
 	if r.registrar == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), withdrawTimeout)
+	ctx, cancel := context.WithTimeout(hard, withdrawTimeout)
 	defer cancel()
 	if err := r.registrar.Withdraw(ctx, output); err != nil {
 		r.logger.Warn("cannot tell consul that we are leaving", "error", err)
 	}
 }
 
-// deregister takes the services out of the catalog, after stop.
-func (r *registry) deregister(patience time.Duration) {
+// deregister takes the services out of the catalog, after stop. It hurries when hard ends.
+func (r *registry) deregister(hard context.Context) {
 	if r.registrar == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), deregisterTimeout)
 	defer cancel()
+	defer context.AfterFunc(hard, func() { time.AfterFunc(hurriedTimeout, cancel) })()
 	if err := r.registrar.Deregister(ctx); err != nil {
 		r.logger.Warn("cannot deregister; Consul will find us critical, and remove the services in the end", "error", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -48,10 +47,11 @@ func (a *Agent) inherited(name string) *os.File {
 const ripeTime = 90 * time.Second
 
 // ripen waits, in a process that follows another one, until this one could serve as well: the one before has a table and
-// certificates, which may not be had now, because Consul is away. If it takes too long the one before goes on alone.
-func (a *Agent) ripen(ctx context.Context, g *generation) error {
+// certificates, which may not be had now, because Consul is away. If it takes too long, or ctx ends, this one is over and the
+// one before goes on alone.
+func (a *Agent) ripen(ctx context.Context, g *generation) (ripe bool, _ error) {
 	if a.before == nil {
-		return nil
+		return true, nil
 	}
 	wait, cancel := context.WithTimeout(ctx, ripeTime)
 	defer cancel()
@@ -64,17 +64,18 @@ func (a *Agent) ripen(ctx context.Context, g *generation) error {
 		}
 		return len(missing) == 0
 	}) {
-		return nil
+		return true, nil
 	}
+	missing := g.missing()
 	a.before.Close()
 	for _, l := range g.listeners {
 		l.port.leave()
 	}
 	a.end(g)
 	if ctx.Err() != nil {
-		return nil
+		return false, nil
 	}
-	return fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", ripeTime, strings.Join(g.missing(), "; "))
+	return false, fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", ripeTime, strings.Join(missing, "; "))
 }
 
 // succeed tells the process before this one that this one serves, and offers the sockets to the one after it.
@@ -122,10 +123,8 @@ func (a *Agent) sockets() ([]handover.Socket, error) {
 		}
 		return nil, err
 	}
-	if l, ok := g.admin.listener.(*net.TCPListener); ok {
-		if f, err := l.File(); err == nil {
-			all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
-		}
+	if f := g.admin.duplicate(); f != nil {
+		all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
 	}
 	return all, nil
 }
@@ -139,7 +138,7 @@ func (a *Agent) handOver(t handover.Taken) {
 	for _, l := range g.listeners {
 		l.port.leave()
 	}
-	g.admin.stop()
+	g.admin.leave()
 	a.registry.stop()
 	a.registry.forget(t.Services)
 	a.handed = true

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -93,6 +94,7 @@ func TestSuccessorThatIsNotReady(t *testing.T) {
 	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
 	cfg.Drain = config.Drain{Propagation: time.Minute, Timeout: time.Minute} // not waited for
 	first := startAgent(t, cfg)
+	eventually(t, "the hand-over socket", func() bool { _, err := os.Stat(cfg.Handover); return err == nil })
 	tables := store.NewMemory(map[string]dtab.Dtab{"default": mustDtab("/svc/redis => /#/static/redis")})
 	server := namerd.NewServer(tables, namerd.Options{Logger: hclog.NewNullLogger(), Registry: prometheus.NewRegistry()})
 	var back atomic.Bool

@@ -40,6 +40,12 @@ job "edge" {
       auto_promote     = true
       auto_revert      = true
     }
+    restart {
+      attempts = 5
+      delay    = "1s"
+      interval = "1m"
+      mode     = "delay"
+    }
     network {
       port "in" {}
       port "admin" {}
@@ -127,7 +133,7 @@ func edges(ctx context.Context, s *stack.Stack, query string) (addrs, ids, admin
 }
 
 // clientsOf connect what the catalog has, which they look up every second, as a client with a cache does; each connection
-// lasts a second.
+// lasts half a second.
 type clientsOf struct {
 	made, lost atomic.Int64
 	mu         sync.Mutex
@@ -153,13 +159,13 @@ func startClientsOf(t *testing.T, s *stack.Stack) *clientsOf {
 			look()
 		}
 	})
-	for range 8 {
+	for range 16 {
 		running.Go(func() {
 			for sleep(ctx, time.Duration(rand.IntN(100))*time.Millisecond) {
 				c.mu.Lock()
 				addr := c.addrs[rand.IntN(len(c.addrs))]
 				c.mu.Unlock()
-				err := connectFor(ctx, addr, time.Second)
+				err := connectFor(ctx, addr, 500*time.Millisecond)
 				c.made.Add(1)
 				if err != nil && ctx.Err() == nil {
 					c.lost.Add(1)
@@ -235,6 +241,14 @@ func TestNomadRegisters(t *testing.T) {
 	if err != nil || !strings.Contains(nodes, "stack") {
 		t.Errorf("consul catalog nodes -service=edge: %s, %v", nodes, err)
 	}
+	within(t, "the deployment is over", func(ctx context.Context) error {
+		var d struct{ Status string }
+		err := s.Nomad.Get(ctx, "/v1/job/edge/deployment", &d)
+		if err == nil && d.Status != "successful" {
+			err = fmt.Errorf("it is %s", d.Status)
+		}
+		return err
+	})
 	clients := startClientsOf(t, s)
 
 	t.Run("restart", func(t *testing.T) {

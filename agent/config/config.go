@@ -30,10 +30,8 @@ type Config struct {
 	Interpreter *Interpreter // set: binds all names, and Dtab and Namers are empty
 }
 
-// Admin is the HTTP endpoint for /metrics, /health and /v1/.
-type Admin struct {
-	Address string // "127.0.0.1:9990" unless set
-}
+// Admin is the HTTP endpoint for /metrics, /health and /v1/, at "127.0.0.1:9990" unless set.
+type Admin = settings.Door
 
 // Dtab says where the table comes from: exactly one of Consul, Namerd and Static.
 type Dtab struct {

@@ -53,6 +53,7 @@ func (l *loader) listener(raw *rawListener) Listener {
 		ProxyProtocol: l.proxyProtocol(raw.ProxyProtocol),
 		TLS:           l.serverTLS(raw.TLS),
 	}
+	out.Deny = l.deny(raw.TLS, out.TLS.AsksClients())
 	l.place(raw, &out)
 	tuned := hclx.OrDefault(raw.Socket)
 	out.Socket = l.socket(tuned.NoDelay, tuned.KeepAlive, tuned.UserTimeout, tuned.Mark)

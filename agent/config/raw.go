@@ -13,8 +13,8 @@ type rawConfig struct {
 	Name hclx.Attr `hcl:"name,optional" type:"string" default:"argosy"`
 	// How to log.
 	Log *hclx.LogBlock `hcl:"log,block"`
-	// The HTTP endpoint for operators and Prometheus.
-	Admin *rawAdmin `hcl:"admin,block"`
+	// The HTTP endpoint for operators and Prometheus: `/metrics`, `/health`, `/ready`, `/drain` and `/v1/`.
+	Admin *hclx.DoorBlock `hcl:"admin,block"`
 	// How to reach the Consul agent of this machine.
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
 	// Where the certificates of `tls { connect = ... }` come from.
@@ -41,12 +41,6 @@ type rawConfig struct {
 	Handover *rawHandover `hcl:"handover,block"`
 	// The order of leaving on SIGTERM.
 	Drain *rawDrain `hcl:"drain,block"`
-}
-
-// rawAdmin serves `/metrics`, `/health`, `/ready`, `/drain`, `/v1/connections` and `/v1/routes`.
-type rawAdmin struct {
-	// `host:port` to listen on; port 0 takes a free one.
-	Address hclx.Attr `hcl:"address,optional" type:"address" default:"127.0.0.1:9990"`
 }
 
 // rawDtab needs exactly one source: `consul`, `namerd`, `static` or `file`.

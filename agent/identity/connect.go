@@ -130,7 +130,7 @@ func (c *Connect) Server() *tls.Config {
 }
 
 // Authorize says whether the client of an accepted connection may be connected now. For connections that are open
-// already it is worth asking again whenever Changed has: Consul's intentions say nothing about them by themselves.
+// already Judge is to be asked whenever Changed has: Consul's intentions say nothing about them by themselves.
 func (c *Connect) Authorize(s tls.ConnectionState) error { return c.authorize(s, true) }
 
 func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
@@ -138,6 +138,11 @@ func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
 	if err != nil {
 		return err
 	}
+	return c.permit(source)
+}
+
+// permit says whether the intentions let source connect.
+func (c *Connect) permit(source ID) error {
 	if allow, why := c.rules.Value().decide(source); !allow {
 		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
 	}

@@ -217,6 +217,23 @@ func (f *fakeConsul) settle(t *testing.T) {
 	}
 }
 
+// What gives no reason is no decision about the default action.
+func TestDefaultWithoutReason(t *testing.T) {
+	f, client := newFakeConsul(t)
+	f.byDef = "allow"
+	db := run(t, client, "db")
+	ready(t, db)
+	for _, body := range []string{`{}`, `null`, `{"Authorized":false}`} {
+		f.change(func() { f.garbage = body })
+		if settled, err := db.askAuthorize(db.leaf.Value()); err == nil || settled {
+			t.Errorf("%s: settled %v", body, settled)
+		}
+		if r := db.rules.Value(); !r.defaultAllow {
+			t.Errorf("%s: %+v", body, r)
+		}
+	}
+}
+
 func TestIntentionsAreNotLostByMistake(t *testing.T) {
 	f, client := newFakeConsul(t)
 	f.index = 1000

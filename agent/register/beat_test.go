@@ -98,6 +98,9 @@ func TestLostCheckIsRegisteredAgain(t *testing.T) {
 	eventually(t, func() bool { return f.has("b") != nil })
 	n := f.beaten("b passing")
 	eventually(t, func() bool { return f.beaten("b passing") > n })
+	// The service is there, and the check is not.
+	f.change(func() { bare := *f.services["b"]; bare.Checks = nil; f.services["b"] = &bare })
+	eventually(t, func() bool { return len(f.has("b").Checks) == 1 })
 }
 
 // A request that hangs holds up no other service.

@@ -112,7 +112,7 @@ func (f *fakeAgent) takeBeat(w http.ResponseWriter, r *http.Request, id string) 
 		return
 	}
 	f.change(func() {
-		if f.services[id] == nil {
+		if f.services[id] == nil || len(f.services[id].Checks) == 0 {
 			http.Error(w, "Unknown check ID", http.StatusNotFound)
 			return
 		}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,11 +75,21 @@ func TestRealTTL(t *testing.T) {
 func TestRealTTLEnds(t *testing.T) {
 	t.Parallel()
 	c := consultest.Start(t, consultest.Options{Keep: true})
-	r := New(c.Client, Options{Logger: logTo(t)})
+	var asked atomic.Int64
+	r := New(c.Client, Options{Logger: logTo(t), Health: func() Health { return Health{true, fmt.Sprint(asked.Add(1), " connections")} }})
 	stop := start(t, r, webTTL())
 	status(t, c, webPasses)
+	time.Sleep(time.Second) // the first beats may come along with the registration
+	_, before, err := c.Client.Health().Service("web", "", false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	time.Sleep(4 * time.Second) // longer than the TTL
 	status(t, c, webPasses)
+	// That the check says something else each time wakes nobody.
+	if _, after, err := c.Client.Health().Service("web", "", false, nil); err != nil || after.LastIndex != before.LastIndex {
+		t.Errorf("the catalog has changed: %+v, %v", after, err)
+	}
 	c.Kill()
 	c.MustRestart(t)
 	status(t, c, webPasses)
@@ -300,4 +312,50 @@ node_prefix "" { policy = "read" }`}, nil)
 	status(t, c, webCritical)
 	ready.Store(true)
 	status(t, c, webPasses)
+}
+
+// TestRealCrowd: where Consul takes no more connections from this address, those that beat are there already.
+func TestRealCrowd(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{HCL: "limits {\n  http_max_conns_per_client = 20\n}\n"})
+	reg := prometheus.NewRegistry()
+	r := New(c.ClientWith(t, ""), Options{Logger: logTo(t), Registry: reg})
+	start(t, r, webTTL())
+	status(t, c, webPasses)
+	for range 25 {
+		conn, err := net.Dial("tcp", c.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	refused := func() bool {
+		fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		resp, err := fresh.Get(c.URL() + "/v1/status/leader")
+		if err != nil {
+			return true
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusTooManyRequests
+	}
+	consultest.Eventually(t, 20*time.Second, func() error {
+		if !refused() {
+			return fmt.Errorf("Consul takes another connection")
+		}
+		return nil
+	})
+	beats := func() float64 { return value(t, reg, "argosy_registration_beat_timestamp_seconds", "in") }
+	began := beats()
+	consultest.Eventually(t, 30*time.Second, func() error {
+		if b := beats(); b < began+5 { // longer than the TTL
+			return fmt.Errorf("the last beat was %v after the first", b-began)
+		}
+		return nil
+	})
+	if n := value(t, reg, "argosy_registration_errors_total", "beat"); n != 0 || !refused() {
+		t.Errorf("%v beats failed", n)
+	}
+	if err := r.Withdraw(t.Context(), "draining"); err != nil {
+		t.Error(err)
+	}
 }

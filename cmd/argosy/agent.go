@@ -126,5 +126,5 @@ func where(name string, a *agent.Agent) string {
 	for _, l := range a.Listeners() {
 		parts = append(parts, fmt.Sprintf("%s on %s to %s", l.Name, l.Address, l.Destination))
 	}
-	return fmt.Sprintf("argosy agent %s: %s; admin http://%s", name, strings.Join(parts, ", "), a.AdminAddress())
+	return fmt.Sprintf("argosy agent %s: %s; admin %s", name, strings.Join(parts, ", "), a.AdminURL())
 }

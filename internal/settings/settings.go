@@ -50,6 +50,16 @@ func SecretFromFile(path string) (Secret, error) {
 	return Secret{strings.TrimSpace(string(b))}, nil
 }
 
+// TokenFromFile reads the first token of a file that has one on each line.
+func TokenFromFile(path string) (Secret, error) {
+	all, err := SecretFromFile(path)
+	if err != nil {
+		return Secret{}, err
+	}
+	first, _, _ := strings.Cut(all.value, "\n")
+	return Secret{strings.TrimSpace(first)}, nil
+}
+
 // Reveal returns the value, for the one place that sends it.
 func (s Secret) Reveal() string { return s.value }
 
