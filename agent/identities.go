@@ -105,6 +105,13 @@ func consulServers(cfg *config.Config) (o identity.ServersOptions, err error) {
 	return o, nil
 }
 
+// inherit makes the identity of a Connect service begin with what the one before knows, if there was one.
+func (i *liveIdentity) inherit(before *liveIdentity) {
+	if before != nil {
+		i.Identity.(*identity.Connect).Inherit(before.Identity.(*identity.Connect))
+	}
+}
+
 func (i *liveIdentity) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	i.cancel = cancel

@@ -62,6 +62,18 @@ func (c *Connect) Name() string { return c.service }
 // UseServers has the certificate signed by Consul's servers, and the roots told by them. It is called before Run.
 func (c *Connect) UseServers(o ServersOptions) { c.source = newFromServers(c.client, o) }
 
+// Inherit makes c know what another identity of the same service knows, until its own source says something else: where only
+// the way to Consul has changed, no handshake is to fail for it. It is called before Run.
+func (c *Connect) Inherit(from *Connect) {
+	if l := from.leaf.Value(); l != nil {
+		c.setLeaf(l)
+	}
+	if t := from.trust.Value(); t != nil {
+		c.setTrust(t)
+	}
+	c.rules.Set(from.rules.Value())
+}
+
 // Run keeps certificate, roots and intentions live until ctx ends.
 func (c *Connect) Run(ctx context.Context) error {
 	if !validService(c.service) {
