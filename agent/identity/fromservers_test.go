@@ -235,7 +235,7 @@ func TestServersRefuse(t *testing.T) {
 		fail error
 		want string
 	}{
-		"denied":  {status.Error(codes.PermissionDenied, "no"), `the token needs service "web" { policy = "write" }`},
+		"denied":  {status.Error(codes.PermissionDenied, "no"), `add to the token's policy: service "web" { policy = "write" }`},
 		"a limit": {status.Error(codes.ResourceExhausted, "Rate limit reached, try again later"), "Rate limit reached"},
 		"agent":   {status.Error(codes.Unimplemented, "unknown service"), "only Consul's servers sign"},
 	} {
