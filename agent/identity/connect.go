@@ -177,14 +177,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 	if len(s.PeerCertificates) == 0 {
 		return ID{}, verifyChain(nil, t.pool, usage, "")
 	}
-	id, err := certificateID(s.PeerCertificates[0])
-	roots := t.accepts(id.TrustDomain, connected, c.now())
-	if err == nil && roots == nil {
-		err = fmt.Errorf("%w: %s is not of our trust domain %s: it is of another Consul cluster", ErrPeer, id, t.domain)
-	}
-	if roots == nil {
-		roots = t.pool
-	}
+	id, roots, wrong := t.member(s.PeerCertificates[0], connected, c.now())
 	if chain := verifyChain(s.PeerCertificates, roots, usage, ""); chain != nil { // more telling than what else is wrong
 		var unknown x509.UnknownAuthorityError
 		if errors.As(chain, &unknown) {
@@ -193,7 +186,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 		}
 		return ID{}, chain
 	}
-	return id, err
+	return id, wrong
 }
 
 // Client implements Identity. The server must prove to be expect, in this trust domain and the default namespace.
