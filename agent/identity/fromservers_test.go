@@ -404,3 +404,41 @@ func TestServersAreOthers(t *testing.T) {
 		return nil
 	})
 }
+
+// Whatever a server answers, it is refused or it is a certificate for the key and the id that were asked for.
+func FuzzAccept(f *testing.F) {
+	root, err := devca.New(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	issued, err := root.Issue("web")
+	if err != nil {
+		f.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(issued.Cert, issued.Key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	id, err := certificateID(pair.Leaf)
+	if err != nil {
+		f.Fatal(err)
+	}
+	known, err := parseRoots(&api.CARootList{TrustDomain: id.TrustDomain, Roots: []*api.CARoot{{ID: "r", RootCertPEM: string(root.PEM())}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	key := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if _, err := accept(string(issued.Cert), key, id, known); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(issued.Cert))
+	f.Add(string(issued.Cert) + string(root.PEM()))
+	f.Add(string(root.PEM()))
+	f.Add("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+	f.Fuzz(func(t *testing.T, answer string) {
+		l, err := accept(answer, key, id, known)
+		if err == nil && (l.id != id || !l.cert.Leaf.PublicKey.(*ecdsa.PublicKey).Equal(&key.PublicKey)) {
+			t.Errorf("accepted %v", l.id)
+		}
+	})
+}
