@@ -2,12 +2,14 @@ package identity
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -400,6 +402,63 @@ func TestServersAreOthers(t *testing.T) {
 	eventually(t, func() error {
 		if !strings.Contains(log.String(), "only Consul's servers sign") {
 			return fmt.Errorf("logged %q", log.String())
+		}
+		return nil
+	})
+}
+
+// Where there are several datacenters, the catalog says which is ours; a token that may not see it is told what to do.
+func TestServersDatacenter(t *testing.T) {
+	consul, client := newFakeConsul(t)
+	consul.byDef = "allow"
+	consul.otherDCs, consul.servers = []string{"dc0", "dc2"}, []api.CatalogService{}
+	f := newFakeServers(t, nil)
+	var log lines
+	web := NewConnect(client, "web", hclog.New(&hclog.LoggerOptions{Output: &log}), nil)
+	use(web, ServersOptions{Address: f.address, Token: func() string { return "" }})
+	start(t, web)
+	eventually(t, func() error {
+		if !strings.Contains(log.String(), `there are 3, and the token may not read the service consul; consul { datacenter = "dc1" } says it, too`) {
+			return fmt.Errorf("logged %q", log.String())
+		}
+		return nil
+	})
+	consul.change(func() { consul.servers = append(consul.servers, api.CatalogService{Datacenter: "dc2"}) })
+	ready(t, web)
+	if dc := web.leaf.Value().id.Datacenter; dc != "dc2" {
+		t.Errorf("a certificate for %s", dc)
+	}
+}
+
+// An identity that has ended leaves nothing behind, wherever it is in its work.
+func TestServersLeaveNothing(t *testing.T) {
+	consul, client := newFakeConsul(t)
+	consul.byDef = "allow"
+	f := newFakeServers(t, nil)
+	begin := func(until func(*Connect) bool) {
+		c := signedBy(t, f, client, "web")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		eventually(t, func() error {
+			if !until(c) {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	begin(func(c *Connect) bool { return c.Ready() == nil })
+	before := runtime.NumGoroutine()
+	for i := range 20 {
+		begin(func(c *Connect) bool { return i%2 == 0 || c.Ready() == nil })
+	}
+	eventually(t, func() error {
+		if now := runtime.NumGoroutine(); now > before+5 { // idle connections of the test's servers come and go
+			return fmt.Errorf("%d goroutines, %d before", now, before)
 		}
 		return nil
 	})
