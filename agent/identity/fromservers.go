@@ -25,7 +25,8 @@ import (
 
 // ServersOptions say how to have certificates signed by Consul's servers.
 type ServersOptions struct {
-	// Address is host:port of their gRPC. A name may stand for several servers, of which one at random is asked.
+	// Address is host:port of their gRPC, or of that of a client agent, which passes requests on to them (Consul 1.21 does). A
+	// name may stand for several servers, of which one at random is asked.
 	Address string
 	// TLS is for connections to them, and has the name that they must prove; nil: plaintext.
 	TLS *tls.Config
@@ -176,7 +177,7 @@ func (s *fromServers) explain(service string, err error) error {
 	case codes.Unauthenticated:
 		text = consulacl.Explain(text, "")
 	case codes.Unimplemented:
-		text += ": only Consul's servers sign, not its client agents"
+		text += ": it is neither a Consul server nor an agent that passes requests on to one"
 	}
 	return &answeredError{answer.Code(), fmt.Sprintf("server %s: %s", s.Address, text)}
 }

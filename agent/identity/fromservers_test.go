@@ -239,7 +239,7 @@ func TestServersRefuse(t *testing.T) {
 	}{
 		"denied":  {status.Error(codes.PermissionDenied, "no"), `add to the token's policy: service "web" { policy = "write" }`},
 		"a limit": {status.Error(codes.ResourceExhausted, "Rate limit reached, try again later"), "Rate limit reached"},
-		"agent":   {status.Error(codes.Unimplemented, "unknown service"), "only Consul's servers sign"},
+		"agent":   {status.Error(codes.Unimplemented, "unknown service"), "neither a Consul server nor an agent"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			f := newFakeServers(t, nil)
@@ -400,7 +400,7 @@ func TestServersAreOthers(t *testing.T) {
 	use(web, ServersOptions{Address: l.Addr().String(), Token: func() string { return "" }})
 	start(t, web)
 	eventually(t, func() error {
-		if !strings.Contains(log.String(), "only Consul's servers sign") {
+		if !strings.Contains(log.String(), "neither a Consul server nor an agent") {
 			return fmt.Errorf("logged %q", log.String())
 		}
 		return nil
