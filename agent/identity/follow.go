@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -47,6 +48,7 @@ type trust struct {
 	domain string
 	roots  []string // PEM, sorted
 	pool   *x509.CertPool
+	sums   map[rootSum]bool // of the roots
 }
 
 func (t *trust) equal(o *trust) bool {
@@ -54,11 +56,13 @@ func (t *trust) equal(o *trust) bool {
 }
 
 func parseRoots(list *api.CARootList) (*trust, error) {
-	t := &trust{domain: list.TrustDomain, pool: x509.NewCertPool()}
+	t := &trust{domain: list.TrustDomain, pool: x509.NewCertPool(), sums: map[rootSum]bool{}}
 	for _, r := range list.Roots {
-		if block, _ := pem.Decode([]byte(r.RootCertPEM)); block == nil || !t.pool.AppendCertsFromPEM([]byte(r.RootCertPEM)) {
+		block, _ := pem.Decode([]byte(r.RootCertPEM))
+		if block == nil || !t.pool.AppendCertsFromPEM([]byte(r.RootCertPEM)) {
 			return nil, fmt.Errorf("root %s from Consul does not parse", r.ID)
 		}
+		t.sums[sha256.Sum256(block.Bytes)] = true
 		t.roots = append(t.roots, r.RootCertPEM)
 	}
 	if t.domain == "" || len(t.roots) == 0 {

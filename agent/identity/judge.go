@@ -31,9 +31,13 @@ type Peer struct {
 
 	mu       sync.Mutex
 	verified *x509.CertPool // the roots that the rest is about; nil: none yet
+	anchor   rootSum        // the root that the certificates lead to, where they are good
 	id       ID
 	err      error
 }
+
+// rootSum is the SHA-256 of a root's DER.
+type rootSum [sha256.Size]byte
 
 // NewPeer is the client of a connection that was let in at a time. It has to have shown a certificate.
 func NewPeer(s tls.ConnectionState, at time.Time) *Peer {
@@ -52,18 +56,27 @@ func PeerKey(s tls.ConnectionState) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// verify checks that the certificates lead to a root, and identify, if not nil, that they are for whom they should be.
-// That costs signatures, so the answer is kept for as long as the roots are the same.
-func (p *Peer) verify(roots *x509.CertPool, identify func(*x509.Certificate) (ID, error)) (ID, error) {
+// verify checks that the certificates lead to a root, and that they are for whom identify says they should be; it may be
+// nil. That costs signatures, which are not looked at again as long as the root that they led to is one, by sums: where a
+// root is added, as in a rotation, any number of clients are judged at once.
+func (p *Peer) verify(roots *x509.CertPool, sums map[rootSum]bool, identify func(*x509.Certificate) (ID, error)) (ID, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if roots != p.verified {
-		p.verified, p.id, p.err = roots, ID{}, tlsfiles.VerifyChainAt(p.at, p.certs, roots, x509.ExtKeyUsageClientAuth)
-		if p.err != nil {
-			p.err = fmt.Errorf("%w: %w", ErrPeer, p.err)
-		} else if identify != nil {
-			p.id, p.err = identify(p.certs[0])
+	if roots == p.verified {
+		return p.id, p.err
+	}
+	if !sums[p.anchor] {
+		p.anchor = rootSum{}
+		chains, err := tlsfiles.ChainsAt(p.at, p.certs, roots, x509.ExtKeyUsageClientAuth)
+		if err != nil {
+			p.verified, p.id, p.err = roots, ID{}, fmt.Errorf("%w: %w", ErrPeer, err)
+			return p.id, p.err
 		}
+		p.anchor = sha256.Sum256(chains[0][len(chains[0])-1].Raw)
+	}
+	p.verified, p.id, p.err = roots, ID{}, nil
+	if identify != nil {
+		p.id, p.err = identify(p.certs[0])
 	}
 	return p.id, p.err
 }
@@ -74,7 +87,7 @@ func (c *Connect) Judge(p *Peer) error {
 	if t == nil {
 		return fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
 	}
-	source, err := p.verify(t.pool, t.identify)
+	source, err := p.verify(t.pool, t.sums, t.identify)
 	if err != nil {
 		return err
 	}
@@ -91,7 +104,7 @@ func (f *Files) Judge(p *Peer) error {
 	if roots == nil { // clients are not asked who they are
 		return nil
 	}
-	_, err := p.verify(roots, nil)
+	_, err := p.verify(roots, nil, nil)
 	return err
 }
 
