@@ -23,7 +23,7 @@ endif
 # The end-to-end tests measure time; they run by themselves.
 UNIT = $(filter-out argosy/e2e argosy/e2e/%,$(shell $(GO) list ./...))
 
-.PHONY: help build demo demo-nomad servers test test-short race e2e bench bench-report conform fuzz lint generate clean
+.PHONY: help build demo demo-nomad servers test test-short race e2e bench bench-report conform security fuzz lint generate clean
 
 help:
 	@printf '%s\n' \
@@ -40,7 +40,8 @@ help:
 	  '                  ARGS="-only requests,bulk" for some of it, ARGS=-list for what there is' \
 	  'make bench-report what make bench wrote to $(REPORT) about proxies, into docs/performance.md' \
 	  'make conform      docs/conformance.md: how argosy, HAProxy, nginx and Consul'"'"'s proxy treat TCP, about ten minutes' \
-	  'make fuzz         each fuzz test for FUZZTIME (10s)' \
+	  'make security     the table in docs/security.md: how argosy and Consul'"'"'s proxy treat their peers, about three minutes' \
+  'make fuzz         each fuzz test for FUZZTIME (10s)' \
 	  'make lint         gofmt, go vet, staticcheck, govulncheck where its database can be reached' \
 	  'make generate     what is generated from the sources, such as the configuration reference' \
 	  'make clean        remove what was built here; built servers stay in the user'"'"'s cache folder'
@@ -90,6 +91,11 @@ bench-report:
 conform: servers
 	@$(GO) build -o $(TOOLS)/conform ./bench/conform
 	@$(TOOLS)/conform -all -patience 500ms -doc docs/conformance.md $(ARGS)
+
+# Likewise. As many sockets want 20,000 open files.
+security: servers
+	@$(GO) build -o $(TOOLS)/peers ./bench/peers
+	@$(TOOLS)/peers -sockets 10000 -doc docs/security.md $(ARGS)
 
 fuzz:
 	@for pkg in $$($(GO) list ./...); do \

@@ -1,80 +1,22 @@
 package agent
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"sync"
-	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"argosy/agent/balance"
+	"argosy/internal/settings"
 	"argosy/namer"
 )
 
-// adminServer is the HTTP endpoint for operators and Prometheus.
-type adminServer struct {
-	listener net.Listener
-	server   *http.Server
-	running  sync.WaitGroup
-	logger   hclog.Logger
-}
-
-// newAdminServer listens on address, or on the socket that another process has opened there where inherited is not nil.
-func newAdminServer(address string, inherited *os.File, h http.Handler, logger hclog.Logger) (*adminServer, error) {
-	var l net.Listener
-	var err error
-	if inherited != nil {
-		l, err = net.FileListener(inherited)
-		inherited.Close()
-	} else {
-		l, err = net.Listen("tcp", address)
-	}
-	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) && op.Err != nil {
-			err = op.Err
-		}
-		return nil, fmt.Errorf("admin: listening on %s: %w", address, err)
-	}
-	return &adminServer{
-		listener: l, logger: logger.Named("admin"),
-		server: &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute},
-	}, nil
-}
-
-func (s *adminServer) address() string { return s.listener.Addr().String() }
-
-func (s *adminServer) start() {
-	s.running.Go(func() {
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.logger.Error("admin endpoint ended", "error", err)
-		}
-	})
-}
-
-// stop lets answers that are on their way finish, for a moment.
-func (s *adminServer) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if s.server.Shutdown(ctx) != nil {
-		s.server.Close()
-	}
-	s.listener.Close()
-	s.running.Wait()
-}
-
-// handler serves the admin API.
+// handler serves the admin API to those whom the door has let in.
 func (a *Agent) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.deps.Registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /health", a.serveHealth)
+	mux.HandleFunc("GET /ready", a.serveHealth)
 	mux.HandleFunc("GET /v1/connections", a.serveConnections)
 	mux.HandleFunc("DELETE /v1/connections", a.serveCloseMany)
 	mux.HandleFunc("GET /v1/connections/{id}", a.serveConnection)
@@ -84,12 +26,14 @@ func (a *Agent) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /v1/explain", a.serveExplain)
 	mux.HandleFunc("POST /v1/plan", a.servePlan)
-	mux.HandleFunc("POST /v1/drain", func(w http.ResponseWriter, _ *http.Request) {
-		a.Drain()
-		_, open := a.census.empty()
-		answer(w, http.StatusAccepted, map[string]any{"draining": true, "connections": open})
+	for _, path := range []string{"/drain", "/v1/drain"} {
+		mux.HandleFunc("POST "+path, a.serveDrain)
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, a.drainInfo()) })
+	}
+	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, settings.Show(a.current.Load().config))
 	})
-	return http.NewCrossOriginProtection().Handler(mux) // a web page must not be able to drain us
+	return mux
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -101,7 +45,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 	e.Encode(v)
 }
 
-// Health is the answer of /health.
+// Health is the answer of /health and /ready.
 type Health struct {
 	Status  string   `json:"status"` // ok, starting, not ready or draining
 	Reasons []string `json:"reasons,omitempty"`
@@ -202,5 +146,5 @@ func listenerInfos(g *generation, settings *settingsOf) []ListenerInfo {
 	return all
 }
 
-// AdminAddress is the address of the admin endpoint, as bound.
+// AdminAddress is the address of the admin endpoint, as bound: "host:port", or "unix:" and a path.
 func (a *Agent) AdminAddress() string { return a.current.Load().admin.address() }

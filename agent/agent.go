@@ -60,7 +60,10 @@ type Agent struct {
 	started   chan struct{} // closed when Run has begun to serve
 	draining  atomic.Bool
 	drainOnce sync.Once
-	drain     chan struct{} // closed when asked to drain
+	drain     chan struct{}             // closed when asked to drain
+	closed    chan struct{}             // closed when nothing is accepted any more
+	drained   chan struct{}             // closed when no connection is left, after that
+	deadline  atomic.Pointer[time.Time] // of the connections that are open, when draining
 
 	current atomic.Pointer[generation]
 
@@ -96,6 +99,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	a := &Agent{
 		deps: deps, began: time.Now(), logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
+		closed: make(chan struct{}), drained: make(chan struct{}),
 		states: map[string]*listenerState{}, guards: map[identityKey]*guard{}, access: accesslog.New(deps.Logger, m.unlogged),
 	}
 	if err := a.chooseRelay(cfg.Relay); err != nil {
@@ -103,7 +107,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	}
 	hard, cut := context.WithCancelCause(context.Background())
 	a.hard, a.cut = hard, func() { cut(outcome.Wrap(outcome.Drained, errStopped)) }
-	a.registry = &registry{logger: a.logger.Named("register"), ready: a.ready}
+	a.registry = &registry{logger: a.logger.Named("register"), metrics: deps.Registry, health: a.serving}
 	a.inherit(cfg.Handover)
 	g, _, err := a.prepare(cfg, nil)
 	if err != nil {
@@ -117,9 +121,12 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 	return a, nil
 }
 
-// Run serves until ctx ends or the agent is asked to drain. Then it leaves in order: it is unhealthy at once, takes its
-// entries out of the catalog, goes on accepting for the propagation time, stops accepting, and gives the open
-// connections the drain time to end. It returns when that is done and all its goroutines have ended.
+// Run serves until ctx ends or the agent is asked to drain. Then it leaves in order: it is unhealthy at once, makes its
+// entries in the catalog critical, goes on accepting for the propagation time, stops accepting, gives the open connections
+// the drain time to end, and takes the entries out. It returns when that is done and all its goroutines have ended.
+//
+// An agent that follows another process by a hand-over serves once it can, and fails if it cannot after some time: the other
+// one goes on then.
 func (a *Agent) Run(ctx context.Context) error {
 	a.changing.Lock()
 	if a.running {
@@ -127,7 +134,14 @@ func (a *Agent) Run(ctx context.Context) error {
 		return errors.New("the agent runs already")
 	}
 	a.running = true
-	a.commit(a.current.Load(), nil)
+	g := a.current.Load()
+	g.begin(&generation{})
+	a.changing.Unlock()
+	if ripe, err := a.ripen(ctx, g); !ripe {
+		return err
+	}
+	a.changing.Lock()
+	a.commit(g, nil)
 	a.changing.Unlock()
 	close(a.started)
 	a.succeed(a.current.Load().config)
@@ -286,29 +300,19 @@ func (a *Agent) Health() Health {
 	if a.draining.Load() {
 		return Health{Status: "draining", Reasons: []string{"the agent is leaving"}}
 	}
+	return a.healthServing()
+}
+
+// healthServing is Health as if the agent were not leaving.
+func (a *Agent) healthServing() Health {
 	g := a.current.Load()
-	var reasons []string
 	for _, l := range g.listeners {
 		if l.port.current.Load() == nil {
 			return Health{Status: "starting", Reasons: []string{"not accepting yet"}}
 		}
 	}
-	if known, err := g.naming.known(); !known {
-		reason := "the table is not known yet"
-		if err != nil {
-			reason += ": " + err.Error()
-		}
-		reasons = append(reasons, reason)
-	}
-	for _, i := range g.identities {
-		if err := i.Ready(); err != nil {
-			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
-		}
-	}
-	if len(reasons) > 0 {
+	if reasons := g.missing(); len(reasons) > 0 {
 		return Health{Status: "not ready", Reasons: reasons}
 	}
 	return Health{Status: "ok"}
 }
-
-func (a *Agent) ready() bool { return a.Health().Status == "ok" }

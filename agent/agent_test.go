@@ -115,7 +115,7 @@ func startAgent(t *testing.T, cfg *config.Config) *proxy {
 func startAgentTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 	t.Helper()
 	p := startUnreadyTo(t, cfg, out)
-	eventually(t, "the agent is healthy", p.agent.ready)
+	eventually(t, "the agent is healthy", func() bool { return p.agent.Health().Status == "ok" })
 	return p
 }
 
@@ -126,6 +126,14 @@ func startUnready(t *testing.T, cfg *config.Config) *proxy {
 }
 
 func startUnreadyTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
+	t.Helper()
+	p := launchAgent(t, cfg, out)
+	eventually(t, "the agent accepts", func() bool { return p.agent.Health().Status != "starting" })
+	return p
+}
+
+// launchAgent waits for nothing.
+func launchAgent(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 	t.Helper()
 	p := &proxy{t: t, log: &syncBuffer{}, done: make(chan error, 1)}
 	a, err := New(cfg, Deps{
@@ -147,7 +155,6 @@ func startUnreadyTo(t *testing.T, cfg *config.Config, out io.Writer) *proxy {
 			t.Logf("log of the agent:\n%s", p.log.String())
 		}
 	})
-	eventually(t, "the agent accepts", func() bool { return a.Health().Status != "starting" })
 	return p
 }
 
@@ -177,8 +184,8 @@ func (p *proxy) address(listener string) string {
 	return ""
 }
 
-// dial connects a listener and returns who answers.
-func (p *proxy) dial(listener string) (net.Conn, string) {
+// silent connects a listener and says nothing.
+func (p *proxy) silent(listener string) net.Conn {
 	p.t.Helper()
 	c, err := net.Dial("tcp", p.address(listener))
 	if err != nil {
@@ -186,6 +193,13 @@ func (p *proxy) dial(listener string) (net.Conn, string) {
 	}
 	p.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// dial connects a listener and returns who answers.
+func (p *proxy) dial(listener string) (net.Conn, string) {
+	p.t.Helper()
+	c := p.silent(listener)
 	return c, greeting(p.t, c)
 }
 

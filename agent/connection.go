@@ -63,6 +63,7 @@ func (p phase) String() string { return [...]string{"routing", "connecting", "op
 // setup is what a connection needs until it is joined.
 type setup struct {
 	stopped outcome.Outcome // "": nobody has asked for it
+	shaking bool            // it counts as a handshake under way
 	loop    *onLoop         // set on the event loop; the others then are not
 	conn    net.Conn        // as accepted
 	ctx     context.Context // ends when the connection is stopped
@@ -143,7 +144,13 @@ func (c *connection) run(picked *balance.Lease) {
 	ctx, cancel := context.WithTimeout(c.setup.ctx, cmp.Or(l.config.ConnectTimeout, defaultConnectTimeout))
 	defer cancel()
 
-	in, err := l.router.Accept(ctx, c.setup.conn, c.known)
+	in, err := l.router.Accept(ctx, c.setup.conn, func(in *listen.Inbound) error {
+		if err := c.known(in); err != nil {
+			return err
+		}
+		return c.beginHandshake()
+	})
+	c.endHandshake()
 	if err != nil {
 		c.setup.conn.Close() // not by reset: the alert that says why is on its way
 		c.refused(err)
@@ -315,6 +322,7 @@ func (c *connection) refused(err error) {
 // finish closes the books. It is called once.
 func (c *connection) finish(r relay.Result) {
 	m := c.listener.state.metrics
+	denied := c.deniedByServer(&r)
 	if c.traffic != nil {
 		c.lease.End(c.ending(r))
 		c.traffic.endpoint.cluster.observe(c.age(), r.Answered)
@@ -331,14 +339,15 @@ func (c *connection) finish(r relay.Result) {
 	if why := c.mayStay(); r.Outcome == outcome.Denied && why != nil && (r.Err == nil || errors.Is(r.Err, errStopped)) {
 		r.Err = why
 	}
-	c.log(r.Outcome, r.First, r.Err)
+	c.log(r.Outcome, r.First, r.Err, denied)
 	c.tellClosed(r)
 	c.unwatch()
 	c.agent.census.remove(c)
 }
 
 // log writes the line of a connection that has ended: a warning for what an operator should hear of, else for debugging.
-func (c *connection) log(o outcome.Outcome, first relay.Side, err error) {
+// denied says that it was the server that has refused us.
+func (c *connection) log(o outcome.Outcome, first relay.Side, err error, denied bool) {
 	logger := c.agent.logger
 	if !o.Failed() && !logger.IsDebug() {
 		return
@@ -351,9 +360,12 @@ func (c *connection) log(o outcome.Outcome, first relay.Side, err error) {
 	if err != nil {
 		fields = append(fields, "error", err)
 	}
-	if o.Failed() {
+	switch {
+	case denied:
+		c.agent.failures.denied(logger, c.destination.label, fields...)
+	case o.Failed():
 		c.agent.failures.warn(logger, c.listener.name, o, "connection failed", fields...)
-	} else {
+	default:
 		logger.Debug("connection closed", fields...)
 	}
 }

@@ -39,7 +39,7 @@ func consulConfig(c *consultest.Consul, connect bool) *config.Config {
 		Consul: &mounts.Consul{Options: consul.Options{UseHealth: true, PreferService: true, Connect: kind}},
 	}}
 	cfg.Register = &config.Register{
-		Tags: []string{"v1"}, Meta: map[string]string{"team": "data"},
+		Tags: []string{"v1"}, Meta: map[string]string{"team": "data"}, Check: "ttl",
 		CheckInterval: time.Second, CheckTimeout: time.Second, DeregisterAfter: time.Minute,
 	}
 	return cfg
@@ -181,8 +181,8 @@ func TestOnConsul(t *testing.T) {
 	t.Run("leave", func(t *testing.T) {
 		fleet.leave()
 		began := time.Now()
-		eventually(t, "the fleet agent is out of the catalog", func() bool {
-			all, _, err := c.Client.Catalog().Service("fleet", "", nil)
+		eventually(t, "nobody is sent to the fleet agent", func() bool {
+			all, _, err := c.Client.Health().Service("fleet", "", true, nil)
 			return err == nil && len(all) == 0
 		})
 		if took := time.Since(began); took < cfg.Drain.Propagation {
@@ -193,7 +193,14 @@ func TestOnConsul(t *testing.T) {
 				raw.Close()
 			}
 		}
+		all, _, err := c.Client.Health().Service("fleet", "", false, nil)
+		if err != nil || len(all) != 1 || all[0].Checks.AggregatedStatus() != api.HealthCritical {
+			t.Errorf("while it drains: %+v, %v", all, err)
+		}
 		conn.Close()
 		fleet.wait()
+		if all, _, err := c.Client.Catalog().Service("fleet", "", nil); err != nil || len(all) != 0 {
+			t.Errorf("it is left in the catalog: %+v, %v", all, err)
+		}
 	})
 }

@@ -19,15 +19,21 @@ func (a *Agent) leave() {
 	}
 	d := g.config.Drain
 	_, open := a.census.empty()
-	a.logger.Info("draining", "connections", open, "propagation", d.Propagation, "timeout", d.Timeout)
-
-	a.registry.close()
-	if !handed { // else those who look us up still come, to another process
-		a.pause(d.Propagation)
+	propagation := d.Propagation
+	if handed { // those who look us up still come, to another process
+		propagation = 0
 	}
+	deadline := time.Now().Add(propagation + d.Timeout)
+	a.deadline.Store(&deadline)
+	a.logger.Info("draining", "connections", open, "propagation", propagation, "timeout", d.Timeout)
+
+	a.registry.stop()
+	a.registry.withdraw(a.hard, a.checkOutput("draining"))
+	a.pause(propagation)
 	for _, l := range g.listeners {
 		l.port.stop()
 	}
+	close(a.closed)
 	none, open := a.census.empty()
 	if open > 0 {
 		a.logger.Info("no new connections, waiting for the open ones", "connections", open)
@@ -47,8 +53,16 @@ func (a *Agent) leave() {
 	}
 	none, _ = a.census.empty()
 	<-none
+	close(a.drained)
+	a.end(g)
+	a.logger.Info("drained")
+}
+
+// end stops all that is left when there are no connections, and waits for it.
+func (a *Agent) end(g *generation) {
 	a.relay.Wait()
 	a.closeRelay()
+	a.registry.deregister(a.hard)
 	if !a.access.Close(accessLogPatience) {
 		a.logger.Warn("the access log could not be written to the end")
 	}
@@ -58,9 +72,9 @@ func (a *Agent) leave() {
 	for _, i := range g.identities {
 		i.stop()
 	}
+	g.mesh.stop()
 	g.admin.stop()
 	a.cut()
-	a.logger.Info("drained")
 }
 
 // pause waits, unless everything is to be dropped.

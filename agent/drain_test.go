@@ -158,6 +158,64 @@ func TestDrainByRequest(t *testing.T) {
 	p.wait()
 }
 
+// TestDrainShowsHowFarItIs: asking twice changes nothing, and who waits hears when it is over.
+func TestDrainShowsHowFarItIs(t *testing.T) {
+	redis := startBackend(t, "redis1")
+	cfg := baseConfig(map[string][]string{"redis": {redis.addr}})
+	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
+	cfg.Drain = config.Drain{Propagation: 200 * time.Millisecond, Timeout: time.Minute}
+	p := startAgent(t, cfg)
+	ask := func(method, path string) (int, DrainInfo) {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+p.agent.AdminAddress()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		body, _ := io.ReadAll(r.Body)
+		if r.StatusCode == http.StatusBadRequest {
+			return r.StatusCode, DrainInfo{}
+		}
+		return r.StatusCode, decode[DrainInfo](t, string(body))
+	}
+	c, _ := p.dial("redis")
+	for _, bad := range []string{"soon", "-1s", "1000h"} {
+		if code, _ := ask("POST", "/drain?wait="+bad); code != 400 {
+			t.Errorf("wait=%s: %d", bad, code)
+		}
+	}
+	if code, i := ask("GET", "/drain"); code != 200 || i != (DrainInfo{Accepting: true, Connections: 1}) {
+		t.Errorf("before: %d %+v", code, i)
+	}
+	if code, _ := p.get("/ready"); code != 200 {
+		t.Errorf("not ready: %d", code)
+	}
+	if code, i := ask("POST", "/drain"); code != 202 || !i.Draining || i.Connections != 1 {
+		t.Errorf("first: %d %+v", code, i)
+	}
+	if code, body := p.get("/ready"); code != 503 || decode[Health](t, body).Status != "draining" {
+		t.Errorf("ready while draining: %d %s", code, body)
+	}
+	eventually(t, "it accepts no more", func() bool {
+		_, i := ask("GET", "/v1/drain")
+		return !i.Accepting && i.Deadline != nil
+	})
+	_, before := ask("GET", "/drain")
+	if code, i := ask("POST", "/drain?wait=50ms"); code != 202 || i.Connections != 1 || !i.Deadline.Equal(*before.Deadline) {
+		t.Errorf("again: %d %+v", code, i)
+	}
+	echo(t, c, "still here")
+	time.AfterFunc(100*time.Millisecond, func() { c.Close() })
+	if code, i := ask("POST", "/drain?wait=1m"); code != 200 || i.Connections != 0 || i.Accepting {
+		t.Errorf("in the end: %d %+v", code, i)
+	}
+	p.wait()
+}
+
 // TestCut: dropping everything takes no time, also while connections wait for an endpoint.
 func TestCut(t *testing.T) {
 	redis := startBackend(t, "redis1")

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -14,21 +15,29 @@ import (
 	"argosy/agent/listen"
 	"argosy/agent/register"
 	"argosy/dtab"
+	"argosy/internal/door"
 )
 
 // generation is what one configuration has been made into. Parts that a reload leaves alone are shared with the
-// generation before. It is not changed once it is current.
+// generation before. But for begun it is not changed once it is current.
 type generation struct {
 	config     *config.Config
 	naming     *naming
 	identities map[identityKey]*liveIdentity
+	mesh       *liveMesh // nil: no Connect identity
 	clients    []clientRule
 	otherwise  clientRule  // where no client block fits
 	tells      bool        // some endpoints are told of their clients
 	listeners  []*listener // in the order of the configuration
 	admin      *adminServer
+	adminPeers *door.Peers        // of the TLS of admin; nil: none
 	services   []register.Service // in Consul's catalog
-	accessLog  *accesslog.Sink    // nil: none
+
+	adminIdentity *liveIdentity // of the TLS of admin, where that is Connect
+	adminOnly     *liveIdentity // the same, where nothing else uses it
+
+	accessLog *accesslog.Sink // nil: none
+	begun     bool            // identities and naming are live; guarded by Agent.changing
 }
 
 // clientRule is a client block, made ready.
@@ -118,17 +127,37 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		undos = append(undos, g.naming.stop)
 	}
 	consulSame := reflect.DeepEqual(old.config.Consul, cfg.Consul)
+	mesh := func() (*liveMesh, error) {
+		if g.mesh == nil && consulSame {
+			g.mesh = old.mesh
+		}
+		if g.mesh == nil {
+			m, err := newMesh(cfg.Consul, a.logger, a.deps.Registry)
+			if err != nil {
+				return nil, err
+			}
+			g.mesh = m
+		}
+		return g.mesh, nil
+	}
+	sourceSame := consulSame && old.config.Connect == cfg.Connect
 	identity := func(k identityKey) (*liveIdentity, error) {
 		if i := g.identities[k]; i != nil {
 			return i, nil
 		}
-		if i := old.identities[k]; i != nil && (consulSame || k.connect == "") {
-			g.identities[k] = i
+		if i := old.identities[k]; i != nil && (sourceSame || k.connect == "") {
+			g.identities[k], g.mesh = i, cmp.Or(g.mesh, i.mesh)
 			return i, nil
 		}
-		i, err := newIdentity(k, cfg.Consul, a.logger, a.deps.Registry)
+		i, err := newIdentity(k, cfg, a.logger, a.deps.Registry)
 		if err != nil {
 			return nil, err
+		}
+		if k.connect != "" {
+			if i.mesh, err = mesh(); err != nil {
+				return nil, err
+			}
+			i.inherit(old.identities[k])
 		}
 		i.judge = judgeOf(i.Identity)
 		g.identities[k] = i
@@ -158,7 +187,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			}
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
-			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}}
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}, handshakes: &listen.Limiter{}}
 			a.states[c.Name] = l.state
 			undos = append(undos, func() {
 				delete(a.states, c.Name)
@@ -183,14 +212,11 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		g.listeners = append(g.listeners, l)
 	}
 	g.keepTLS(old)
-	if old.admin != nil && old.config.Admin == cfg.Admin {
-		g.admin = old.admin
-	} else {
-		if g.admin, err = newAdminServer(cfg.Admin.Address, a.inherited(adminSocket+cfg.Admin.Address), a.handler(), a.logger); err != nil {
-			return nil, nil, err
-		}
-		undos = append(undos, g.admin.stop)
+	undoAdmin, err := a.prepareAdmin(g, old, identity)
+	if err != nil {
+		return nil, nil, err
 	}
+	undos = append(undos, undoAdmin)
 	if cfg.AccessLog != nil {
 		sink, err := a.openAccessLog(cfg.AccessLog)
 		if err != nil {
@@ -249,17 +275,11 @@ func (a *Agent) commit(g, old *generation) {
 	if old == nil {
 		old = &generation{config: &config.Config{}}
 	}
-	for k, i := range g.identities {
-		if old.identities[k] != i {
-			i.start()
-		}
-	}
-	if g.naming != old.naming {
-		g.naming.start()
-	}
+	g.begin(old)
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
 		l.state.limits.SetLimits(limits(l.config))
+		l.state.handshakes.SetLimits(handshakes(l.config))
 		kept[l.name] = true
 	}
 	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })
@@ -273,9 +293,7 @@ func (a *Agent) commit(g, old *generation) {
 			l.port.start(a)
 		}
 	}
-	if g.admin != old.admin {
-		g.admin.start()
-	}
+	a.commitAdmin(g, old)
 
 	for _, l := range old.listeners {
 		if g.port(l.port.key) == nil {
@@ -297,5 +315,47 @@ func (a *Agent) commit(g, old *generation) {
 			i.stop()
 		}
 	}
+	if g.mesh != old.mesh {
+		old.mesh.stop()
+	}
 	a.registry.use(g)
+}
+
+// begin starts to follow what connections need, where that is not followed already.
+func (g *generation) begin(old *generation) {
+	if g.begun {
+		return
+	}
+	g.begun = true
+	if g.mesh != old.mesh {
+		g.mesh.start()
+	}
+	for k, i := range g.identities {
+		if old.identities[k] != i {
+			i.start()
+		}
+	}
+	if g.naming != old.naming {
+		g.naming.start()
+	}
+}
+
+// missing says what g lacks to serve.
+func (g *generation) missing() (reasons []string) {
+	if known, err := g.naming.known(); !known {
+		reason := "the table is not known yet"
+		if err != nil {
+			reason += ": " + err.Error()
+		}
+		reasons = append(reasons, reason)
+	}
+	for _, i := range g.identities {
+		if i == g.adminOnly { // no traffic needs it
+			continue
+		}
+		if err := i.Ready(); err != nil {
+			reasons = append(reasons, fmt.Sprintf("identity %s: %v", i.Name(), err))
+		}
+	}
+	return reasons
 }

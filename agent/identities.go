@@ -17,7 +17,6 @@ import (
 	"argosy/agent/identity"
 	"argosy/agent/listen"
 	"argosy/internal/consulclient"
-	"argosy/internal/settings"
 	"argosy/internal/tlsfiles"
 	"argosy/namer"
 )
@@ -55,12 +54,13 @@ type liveIdentity struct {
 	identity.Identity
 	judge   identity.Judge // the same, for listeners
 	key     identityKey
+	mesh    *liveMesh // of a Connect service, else nil; it runs by itself
 	logger  hclog.Logger
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-func newIdentity(k identityKey, consul settings.Consul, logger hclog.Logger, reg prometheus.Registerer) (*liveIdentity, error) {
+func newIdentity(k identityKey, cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) (*liveIdentity, error) {
 	i := &liveIdentity{key: k, logger: logger.Named("identity")}
 	if k.connect == "" {
 		files, err := identity.NewFilePairs(k.certificates(), k.ca)
@@ -72,12 +72,44 @@ func newIdentity(k identityKey, consul settings.Consul, logger hclog.Logger, reg
 		i.Identity = files
 		return i, nil
 	}
-	client, err := consulclient.New(consul)
+	client, err := consulclient.Shared(cfg.Consul, logger, reg)
 	if err != nil {
 		return nil, err
 	}
-	i.Identity = identity.NewConnect(client, k.connect, i.logger, reg)
+	connect := identity.NewConnect(client, k.connect, i.logger, reg)
+	if cfg.Connect.Source == config.FromServers {
+		servers, err := consulServers(cfg)
+		if err != nil {
+			return nil, err
+		}
+		connect.UseServers(servers)
+	}
+	i.Identity = connect
 	return i, nil
+}
+
+// consulServers says how to reach Consul's servers over gRPC.
+func consulServers(cfg *config.Config) (o identity.ServersOptions, err error) {
+	c := cfg.Connect
+	o = identity.ServersOptions{Address: c.Address, Datacenter: cfg.Consul.Datacenter}
+	if o.Token, err = consulclient.Token(cfg.Consul); err != nil {
+		return o, err
+	}
+	if c.TLS {
+		files, err := tlsfiles.New(c.CertFile, c.KeyFile, c.CAFile)
+		if err != nil {
+			return o, err
+		}
+		o.TLS = files.Client(c.ServerName)
+	}
+	return o, nil
+}
+
+// inherit makes the identity of a Connect service begin with what the one before knows, if there was one.
+func (i *liveIdentity) inherit(before *liveIdentity) {
+	if before != nil {
+		i.Identity.(*identity.Connect).Inherit(before.Identity.(*identity.Connect))
+	}
 }
 
 func (i *liveIdentity) start() {
@@ -146,10 +178,11 @@ func clientTLS(
 	if c.Connect != "" {
 		return dial.ByIdentity(func(expect namer.ConnectID) (*tls.Config, error) {
 			t, err := i.Client(expect)
-			if err == nil {
-				t.MinVersion = max(t.MinVersion, c.MinVersion)
+			if err != nil {
+				return nil, err
 			}
-			return t, err
+			t.MinVersion = max(t.MinVersion, c.MinVersion)
+			return t, i.mesh.Client(t)
 		}), nil
 	}
 	files := i.Identity.(*identity.Files)
@@ -172,10 +205,10 @@ func serverTLS(c *config.ServerTLS, identityOf func(identityKey) (*liveIdentity,
 	if c.Connect != "" {
 		t := i.Server()
 		t.MinVersion = max(t.MinVersion, c.MinVersion)
-		return t, nil
+		return i.mesh.Server(t), nil
 	}
 	return i.Identity.(*identity.Files).ServerWith(identity.ServerOptions{
-		OptionalClients: c.ClientAuth == "optional", MinVersion: c.MinVersion, ALPN: c.ALPN,
+		OptionalClients: c.ClientAuth == "optional", MinVersion: c.MinVersion, ALPN: c.ALPN, ClientIDs: c.ClientIDs,
 	}), nil
 }
 

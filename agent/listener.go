@@ -16,6 +16,7 @@ import (
 	"argosy/agent/config"
 	"argosy/agent/listen"
 	"argosy/agent/relay"
+	"argosy/internal/unixsocket"
 )
 
 // port is a listening socket. It outlives reloads that leave its address alone.
@@ -52,6 +53,8 @@ type listener struct {
 type listenerState struct {
 	metrics *listenerMetrics
 	limits  *listen.Limiter
+	// handshakes are the clients in their TLS handshake.
+	handshakes *listen.Limiter
 }
 
 func keyOf(l config.Listener) portKey {
@@ -65,7 +68,7 @@ func keyOf(l config.Listener) portKey {
 // openPort listens for l, on a socket that another process has opened where inherited is not nil.
 func openPort(ctx context.Context, l config.Listener, inherited *os.File, logger hclog.Logger) (*port, error) {
 	options := listen.Options{
-		Network: l.Network, Unix: listen.UnixFile(l.Unix), ReusePort: l.ReusePort,
+		Network: l.Network, Unix: unixsocket.Permission(l.Unix), ReusePort: l.ReusePort,
 		Accepted: l.Socket, FastOpen: l.FastOpen, Logger: logger,
 	}
 	var socket *listen.Socket
@@ -87,7 +90,7 @@ func (p *port) tune(l config.Listener) error {
 	if err := p.socket.Tune(l.Socket, l.FastOpen); err != nil {
 		return err
 	}
-	return p.socket.Permit(listen.UnixFile(l.Unix))
+	return p.socket.Permit(unixsocket.Permission(l.Unix))
 }
 
 // start begins to accept for a.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,11 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/agent/config"
 	"argosy/agent/register"
@@ -22,12 +25,14 @@ import (
 
 const (
 	metaLimit         = 512 // Consul's limit of a value
+	withdrawTimeout   = 4 * time.Second
 	deregisterTimeout = 5 * time.Second
+	hurriedTimeout    = time.Second // to deregister in when everything is to be dropped
 )
 
 // services makes the catalog's services of a generation, one for each listener that is to be registered.
 func services(cfg *config.Config, g *generation, version string) ([]register.Service, error) {
-	common := config.Register{CheckInterval: 5 * time.Second, CheckTimeout: 2 * time.Second, DeregisterAfter: 10 * time.Minute}
+	common := config.Register{Registration: register.Self, Check: register.TTL}
 	if cfg.Register != nil {
 		common = *cfg.Register
 	}
@@ -38,8 +43,9 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 		}
 		e := l.config.Register
 		s := register.Service{
-			Name: e.Service, Port: e.Port, Native: e.Native, Tags: common.Tags, Address: common.Address,
-			CheckURL:      "http://" + reachable(g.admin.address(), "127.0.0.1") + "/health",
+			Listener: l.name, Name: e.Service, Port: e.Port, Native: e.Native, Tags: common.Tags, Address: common.Address,
+			Registration: common.Registration, Check: common.Check, TTL: common.TTL,
+			CheckURL:      g.checkURL(),
 			CheckInterval: common.CheckInterval, CheckTimeout: common.CheckTimeout, DeregisterAfter: common.DeregisterAfter,
 		}
 		if s.Name == "" {
@@ -54,6 +60,9 @@ func services(cfg *config.Config, g *generation, version string) ([]register.Ser
 		}
 		if s.Address == "" && !bound.IP.IsUnspecified() {
 			s.Address = bound.IP.String()
+		}
+		if common.TCPCheck && !s.Native {
+			s.CheckTCP = net.JoinHostPort(cmp.Or(s.Address, "127.0.0.1"), strconv.Itoa(s.Port))
 		}
 		host, err := instance()
 		if err != nil {
@@ -130,14 +139,31 @@ func clip(s string) string {
 // registry keeps this agent's services in the catalog once it can serve. Its methods are called by one goroutine at a
 // time.
 type registry struct {
-	logger hclog.Logger
-	ready  func() bool
+	logger  hclog.Logger
+	metrics prometheus.Registerer
+	health  func() register.Health
 
 	consul    settings.Consul
 	services  []register.Service
 	registrar *register.Registrar
 	cancel    context.CancelFunc
 	running   sync.WaitGroup
+}
+
+// serving is what the checks of the agent's services say. That the agent leaves is said by withdraw alone: after a
+// hand-over another process has the same checks.
+func (a *Agent) serving() register.Health {
+	h := a.healthServing()
+	output := h.Status
+	if len(h.Reasons) > 0 {
+		output += ": " + strings.Join(h.Reasons, "; ")
+	}
+	return register.Health{Passing: h.Status == "ok", Output: a.checkOutput(output)}
+}
+
+// checkOutput is what a check shows.
+func (a *Agent) checkOutput(state string) string {
+	return fmt.Sprintf("%s; %d connections; version %s", state, a.census.count(), a.deps.Version)
 }
 
 // use makes the services of g the ones that are registered. Services that stay are not taken out in between.
@@ -147,7 +173,7 @@ func (r *registry) use(g *generation) {
 	}
 	r.stop()
 	if len(g.services) == 0 || !reflect.DeepEqual(g.config.Consul, r.consul) {
-		r.deregister()
+		r.deregister(context.Background())
 		r.registrar = nil
 	}
 	r.services, r.consul = g.services, g.config.Consul
@@ -155,20 +181,19 @@ func (r *registry) use(g *generation) {
 		return
 	}
 	if r.registrar == nil {
-		client, err := consulclient.New(r.consul)
+		client, link, err := consulclient.SharedLinked(r.consul, r.logger, r.metrics)
 		if err != nil {
 			r.logger.Error("cannot register", "error", err)
 			return
 		}
-		r.registrar = register.New(client, r.logger)
+		r.registrar = register.New(client, register.Options{
+			Logger: r.logger, Registry: r.metrics, Health: r.health, Alloc: os.Getenv("NOMAD_ALLOC_ID"), Tokens: link.Tokens,
+		})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	registrar, services := r.registrar, r.services
 	r.running.Go(func() {
-		if !waitUntil(ctx, r.ready) {
-			return
-		}
 		if err := registrar.Run(ctx, services); err != nil {
 			r.logger.Error("cannot register", "error", err)
 		}
@@ -190,34 +215,27 @@ func (r *registry) forget(ids []string) {
 	}
 }
 
-// deregister takes the services out of the catalog, after stop.
-func (r *registry) deregister() {
+// withdraw makes the services critical, so that nobody is sent here any more, after stop. It is given up when hard ends.
+func (r *registry) withdraw(hard context.Context, output string) {
+	if r.registrar == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(hard, withdrawTimeout)
+	defer cancel()
+	if err := r.registrar.Withdraw(ctx, output); err != nil {
+		r.logger.Warn("cannot tell consul that we are leaving", "error", err)
+	}
+}
+
+// deregister takes the services out of the catalog, after stop. It hurries when hard ends.
+func (r *registry) deregister(hard context.Context) {
 	if r.registrar == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), deregisterTimeout)
 	defer cancel()
+	defer context.AfterFunc(hard, func() { time.AfterFunc(hurriedTimeout, cancel) })()
 	if err := r.registrar.Deregister(ctx); err != nil {
-		r.logger.Warn("cannot deregister; Consul will find the health check failing", "error", err)
+		r.logger.Warn("cannot deregister; Consul will find us critical, and remove the services in the end", "error", err)
 	}
-}
-
-// close takes all services out of the catalog.
-func (r *registry) close() {
-	r.stop()
-	r.deregister()
-}
-
-// waitUntil asks until ok or ctx ends.
-func waitUntil(ctx context.Context, ok func() bool) bool {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return true
 }

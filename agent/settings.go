@@ -57,6 +57,7 @@ func listenerValues(c config.Listener) map[string]string {
 		"max_connections": strconv.Itoa(c.MaxConnections), "limits.connections_per_source": strconv.Itoa(c.Limits.PerSource),
 		"limits.rate": number(c.Limits.Rate), "limits.burst": strconv.Itoa(c.Limits.Burst), "limits.at_limit": c.Limits.AtLimit,
 		"limits.queue": strconv.Itoa(c.Limits.QueueLength), "limits.queue_timeout": c.Limits.QueueTimeout.String(),
+		"limits.handshakes": strconv.Itoa(c.Limits.Handshakes),
 		"handshake_timeout": c.Timeouts.Handshake.String(), "connect_timeout": c.ConnectTimeout.String(),
 		"lifetime_jitter": number(c.Timeouts.LifetimeJitter), "socket.fast_open": strconv.Itoa(c.FastOpen),
 	}

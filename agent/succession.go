@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
-	"net"
+	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"argosy/agent/config"
 	"argosy/agent/handover"
@@ -39,6 +41,41 @@ func (a *Agent) inherited(name string) *os.File {
 		return nil
 	}
 	return a.before.File(name)
+}
+
+// ripeTime is how long a new process may take to become able to serve. The one before waits for longer.
+const ripeTime = 90 * time.Second
+
+// ripen waits, in a process that follows another one, until this one could serve as well: the one before has a table and
+// certificates, which may not be had now, because Consul is away. If it takes too long, or ctx ends, this one is over and the
+// one before goes on alone.
+func (a *Agent) ripen(ctx context.Context, g *generation) (ripe bool, _ error) {
+	if a.before == nil {
+		return true, nil
+	}
+	wait, cancel := context.WithTimeout(ctx, ripeTime)
+	defer cancel()
+	told := false
+	if waitUntil(wait, func() bool {
+		missing := g.missing()
+		if len(missing) > 0 && !told {
+			told = true
+			a.logger.Info("not ready yet: the process before this one goes on meanwhile", "reasons", missing)
+		}
+		return len(missing) == 0
+	}) {
+		return true, nil
+	}
+	missing := g.missing()
+	a.before.Close()
+	for _, l := range g.listeners {
+		l.port.leave()
+	}
+	a.end(g)
+	if ctx.Err() != nil {
+		return false, nil
+	}
+	return false, fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", ripeTime, strings.Join(missing, "; "))
 }
 
 // succeed tells the process before this one that this one serves, and offers the sockets to the one after it.
@@ -86,10 +123,8 @@ func (a *Agent) sockets() ([]handover.Socket, error) {
 		}
 		return nil, err
 	}
-	if l, ok := g.admin.listener.(*net.TCPListener); ok {
-		if f, err := l.File(); err == nil {
-			all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
-		}
+	if f := g.admin.duplicate(); f != nil {
+		all = append(all, handover.Socket{Name: adminSocket + g.config.Admin.Address, File: f})
 	}
 	return all, nil
 }
@@ -103,10 +138,24 @@ func (a *Agent) handOver(t handover.Taken) {
 	for _, l := range g.listeners {
 		l.port.leave()
 	}
-	g.admin.stop()
+	g.admin.leave()
 	a.registry.stop()
 	a.registry.forget(t.Services)
 	a.handed = true
 	a.logger.Info("handed over: a new process accepts the connections", "connections", a.census.count())
 	a.Drain()
+}
+
+// waitUntil asks until ok or ctx ends.
+func waitUntil(ctx context.Context, ok func() bool) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }

@@ -3,13 +3,23 @@ package agent
 import (
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"argosy/agent/config"
+	"argosy/dtab"
+	"argosy/namerd"
+	"argosy/namerd/store"
 )
 
 // TestSuccession: a new process takes the listening sockets over while clients connect all the time. None is refused, old
@@ -73,4 +83,62 @@ func TestSuccession(t *testing.T) {
 			second.wait()
 		})
 	}
+}
+
+// TestSuccessorThatIsNotReady: a new process that lacks what the one before has, because the server that it is to be had
+// from is away, does not take over until it can serve as well.
+func TestSuccessorThatIsNotReady(t *testing.T) {
+	redis := startBackend(t, "redis1")
+	cfg := baseConfig(map[string][]string{"redis": {redis.addr}})
+	cfg.Handover = filepath.Join(t.TempDir(), "handover")
+	cfg.Listeners = []config.Listener{listenerTo("redis", "/svc/redis")}
+	cfg.Drain = config.Drain{Propagation: time.Minute, Timeout: time.Minute} // not waited for
+	first := startAgent(t, cfg)
+	eventually(t, "the hand-over socket", func() bool { _, err := os.Stat(cfg.Handover); return err == nil })
+	tables := store.NewMemory(map[string]dtab.Dtab{"default": mustDtab("/svc/redis => /#/static/redis")})
+	server := namerd.NewServer(tables, namerd.Options{Logger: hclog.NewNullLogger(), Registry: prometheus.NewRegistry()})
+	var back atomic.Bool
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !back.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		server.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(h.Close)
+	t.Cleanup(h.CloseClientConnections)
+	cfg = edited(cfg, func(c *config.Config) {
+		c.Dtab = config.Dtab{Namespace: "default", Namerd: &config.Namerd{Address: h.URL}}
+	})
+	waits := func() *proxy {
+		p := launchAgent(t, cfg, io.Discard)
+		eventually(t, "the new one waits", func() bool { return strings.Contains(p.log.String(), "goes on meanwhile") })
+		for range 20 {
+			if c, who := first.dial("redis"); who != "redis1" {
+				t.Fatalf("%s answers", who)
+			} else {
+				c.Close()
+			}
+		}
+		if first.agent.draining.Load() {
+			t.Fatal("the old one leaves")
+		}
+		return p
+	}
+	second := waits()
+	second.leave()
+	second.wait()
+	if c, who := first.dial("redis"); who != "redis1" {
+		t.Errorf("after the new one has given up, %q answers", who)
+	} else {
+		c.Close()
+	}
+
+	third := waits()
+	back.Store(true)
+	eventually(t, "the old one leaves", func() bool { return first.agent.draining.Load() })
+	c, _ := third.dial("redis")
+	echo(t, c, "third")
+	c.Close()
+	first.wait()
 }

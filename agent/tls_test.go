@@ -52,13 +52,7 @@ func (w *world) identity(service string, hosts ...string) *identity.Files {
 // dialTLS connects a listener with TLS and returns who answers.
 func (p *proxy) dialTLS(listener string, c *tls.Config) (*tls.Conn, string) {
 	p.t.Helper()
-	raw, err := net.Dial("tcp", p.address(listener))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { raw.Close() })
-	raw.SetDeadline(time.Now().Add(patience))
-	conn := tls.Client(raw, c)
+	conn := tls.Client(p.silent(listener), c)
 	return conn, greeting(p.t, conn)
 }
 
@@ -143,23 +137,6 @@ func TestServerIsNotWhoItShouldBe(t *testing.T) {
 	p.refusal("db")
 	p.expectClosed("db", "tls", 1)
 	p.expectMetric(`argosy_dial_failures_total{cluster="/#/static/db",destination="/svc/db",reason="tls"}`, 1)
-}
-
-// TestDeniedAfterTheHandshake: with TLS 1.3 a server refuses our certificate after the handshake is done for us.
-func TestDeniedAfterTheHandshake(t *testing.T) {
-	w := newWorld(t)
-	files := w.files("entry")
-	server := w.identity("db", "db.test").Server()
-	server.VerifyConnection = func(tls.ConnectionState) error { return identity.ErrDenied }
-	cfg := baseConfig(map[string][]string{"db": {startTLSBackend(t, "db", server)}})
-	cfg.Listeners = []config.Listener{listenerTo("db", "/svc/db")}
-	cfg.Clients = []config.Client{{
-		Prefix: dtab.MustParsePrefix("/svc/db"), ConnectTimeout: 5 * time.Second,
-		TLS: &config.ClientTLS{ServerName: "db.test", CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key},
-	}}
-	p := startAgent(t, cfg)
-	p.refusal("db")
-	p.expectClosed("db", "denied", 1)
 }
 
 // TestSNI: the server name leads to the destination, the ClientHello arrives there untouched, and metrics do not repeat

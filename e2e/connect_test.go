@@ -38,9 +38,6 @@ listener "in" {
   }
   register {}
 }
-register {
-  check_interval = "1s"
-}
 `, s.Consul.Addr, listen)
 }
 

@@ -84,9 +84,6 @@ listener "in" {
   destination = "/svc/web"
   register {}
 }
-register {
-  check_interval = "1s"
-}
 %s`, upstream, more)
 		if _, err := s.RunInput(t.Context(), config, "consul", "kv", "put", "argosy/agent", "-"); err != nil {
 			t.Fatal(err)

@@ -22,6 +22,7 @@ type mischief struct {
 	Requests atomic.Int64
 
 	server *httptest.Server
+	honest http.HandlerFunc
 	mu     sync.Mutex
 	do     http.HandlerFunc // nil: honest
 }
@@ -36,15 +37,20 @@ func startMischief(t *testing.T, before string) *mischief {
 	honest.FlushInterval = -1
 	honest.Transport = &http.Transport{MaxIdleConnsPerHost: 100}
 	honest.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) { panic(http.ErrAbortHandler) }
-	m := &mischief{}
+	m := &mischief{honest: honest.ServeHTTP}
 	m.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.Requests.Add(1)
 		m.mu.Lock()
 		do := m.do
 		m.mu.Unlock()
 		if do == nil {
-			do = honest.ServeHTTP
+			do = m.honest
 		}
+		body, err := io.ReadAll(r.Body) // else the end of a connection is not noticed
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		do(w, r)
 	}))
 	m.server.Config.ErrorLog = nil

@@ -66,8 +66,9 @@ func (s *steady) longest() time.Duration {
 	return s.slowest
 }
 
-// check fails the test if a connection has failed, or ended where it must not, since it was last called.
-func (s *steady) check(t *testing.T) {
+// check fails the test if a connection has failed, or ended where it must not, since it was last called. It returns how
+// many have.
+func (s *steady) check(t *testing.T) int {
 	t.Helper()
 	s.mu.Lock()
 	f := s.failed
@@ -76,6 +77,7 @@ func (s *steady) check(t *testing.T) {
 	if len(f) > 0 {
 		t.Errorf("%d connections failed, such as\n%s", len(f), strings.Join(f[:min(len(f), 5)], "\n"))
 	}
+	return len(f)
 }
 
 // lines are those that an operator sees in the log.

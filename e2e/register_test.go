@@ -31,9 +31,8 @@ listener "in" {
   register {}
 }
 register {
-  tags           = ["fleet"]
-  meta           = { rack = "r1" }
-  check_interval = "1s"
+  tags = ["fleet"]
+  meta = { rack = "r1" }
 }
 drain {
   propagation = "1s"
@@ -93,6 +92,13 @@ func TestRegisterListDeregister(t *testing.T) {
 			t.Errorf("address %s is no listener's", addr)
 		}
 	}
+	var checks []struct{ CheckID, Type, Output string }
+	if err := s.Consul.Get(t.Context(), "/v1/health/checks/proxy", &checks); err != nil {
+		t.Fatal(err)
+	}
+	if len(checks) != 2 || checks[0].Type != "ttl" || !strings.Contains(checks[0].Output, "ok; 0 connections; version ") {
+		t.Errorf("checks: %+v", checks)
+	}
 	if len(ids) != 2 {
 		t.Errorf("ids are not unique: %v", entries)
 	}
@@ -120,7 +126,8 @@ func TestHealthIsWhatConsulSees(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{Consul: true})
 	putDtab(t, s, "default", "/svc => /#/io.l5d.consul/.local")
-	a := startAgent(t, s, "agent1", fleetHCL(s, s.Addr()))
+	hcl := strings.Replace(fleetHCL(s, s.Addr()), "tags", "check = \"http\"\n  check_interval = \"1s\"\n  tags", 1)
+	a := startAgent(t, s, "agent1", hcl)
 	within(t, "it is registered", func(ctx context.Context) error { return passing(ctx, s, "proxy", 1) })
 	a.signal(t, syscall.SIGSTOP)
 	within(t, "a stopped agent fails its check", func(ctx context.Context) error { return passing(ctx, s, "proxy", 0) })

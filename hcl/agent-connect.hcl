@@ -10,9 +10,10 @@ log {
   format = "json"
 }
 
-# Prometheus and Consul's health check come here.
+# Consul's health check comes here. For a Prometheus on another machine listen on NOMAD_ADDR_admin, with
+# open = ["/health", "/ready", "/metrics"] and a token_file for the rest.
 admin {
-  address = env("NOMAD_ADDR_admin", "127.0.0.1:9990")
+  address = "127.0.0.1:${env("NOMAD_PORT_admin", "9990")}"
 }
 
 consul {
@@ -59,8 +60,8 @@ client "/" {
 register {
   tags             = ["argosy"]
   meta             = { team = "platform" }
-  check_interval   = "5s"
-  check_timeout    = "2s"
+  registration     = "auto" # Nomad's where the job has a service block
+  ttl              = "30s"
   deregister_after = "10m"
 }
 

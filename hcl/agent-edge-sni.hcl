@@ -10,7 +10,7 @@ log {
 }
 
 admin {
-  address = env("NOMAD_ADDR_admin", "127.0.0.1:9990")
+  address = "127.0.0.1:${env("NOMAD_PORT_admin", "9990")}"
 }
 
 # Where the Consul agent is and its token come from CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN and so on, unless they are

@@ -8,10 +8,9 @@ log {
   format = "text"
 }
 
-# Without tls and token blocks anybody who reaches it may change tables: keep it on loopback then. hcl/namerd-files.hcl
-# shows them.
+# For this machine only: on other addresses it wants tls and tokens, as in hcl/namerd-files.hcl.
 http {
-  address   = env("NOMAD_ADDR_http", "127.0.0.1:4180")
+  address   = "127.0.0.1:${env("NOMAD_PORT_http", "4180")}"
   read_only = env("NAMERD_READ_ONLY", "false")
 }
 

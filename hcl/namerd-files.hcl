@@ -4,7 +4,7 @@
 # write them. What is changed through the API is written there as well.
 
 http {
-  address = env("NOMAD_ADDR_http", "127.0.0.1:4180")
+  address = "127.0.0.1:${env("NOMAD_PORT_http", "4180")}"
 
   # For other machines: HTTPS, and a token or a client's certificate for whoever may change tables.
   # tls {

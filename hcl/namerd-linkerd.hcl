@@ -8,7 +8,7 @@
 #     root: /default
 
 http {
-  address = env("NOMAD_ADDR_http", "127.0.0.1:4180")
+  address = "127.0.0.1:${env("NOMAD_PORT_http", "4180")}"
 }
 
 mesh {

@@ -101,7 +101,7 @@ variable "log_level" {
 }
 
 variable "propagation" {
-  description = "How long a leaving agent still accepts after it has deregistered, until everybody has seen it."
+  description = "How long a leaving agent still accepts when it has left the catalog, until everybody has seen it."
   type        = string
   default     = "3s"
 }
@@ -116,6 +116,12 @@ variable "kill_timeout" {
   description = "When Nomad kills an agent that has not ended. Nomad's clients cap it at their max_kill_timeout, 30s unless set."
   type        = string
   default     = "30s"
+}
+
+variable "admin_token" {
+  description = "What callers of the admin endpoint show for more than health and metrics, as argosy routes does: openssl rand -hex 32 makes one. Empty: nobody gets more."
+  type        = string
+  default     = ""
 }
 
 variable "cpu" {
@@ -133,6 +139,7 @@ variable "memory" {
 locals {
   command = var.artifact == "" ? var.binary : "local/argosy"
   tls     = var.connect ? "tls {\n  connect = \"${var.service}\"\n}" : "# plain TCP"
+  admin   = var.admin_token == "" ? "" : "token_file = format(\"%s/admin.tokens\", env(\"NOMAD_SECRETS_DIR\"))"
   config  = <<-EOT
     name = "${var.service}"
 
@@ -140,8 +147,11 @@ locals {
       level = "${var.log_level}"
     }
 
+    # Health checks and Prometheus come here; for more, callers need the token.
     admin {
       address = env("NOMAD_ADDR_admin")
+      open    = ["/health", "/ready", "/metrics"]
+      ${local.admin}
     }
 
     consul {}
@@ -164,8 +174,9 @@ locals {
       ${indent(2, local.tls)}
     }
 
+    # Nomad would advertise the node's address, also where bind is another one.
     register {
-      check_interval = "2s"
+      registration = "self"
     }
 
     drain {
@@ -238,6 +249,17 @@ job "entry" {
 
       env {
         CONSUL_HTTP_ADDR = var.consul_addr
+      }
+
+      # The agent reads it again when it changes.
+      dynamic "template" {
+        for_each = var.admin_token == "" ? [] : [1]
+        content {
+          destination = "secrets/admin.tokens"
+          data        = var.admin_token
+          perms       = "600"
+          change_mode = "noop"
+        }
       }
 
       template {

@@ -2,9 +2,11 @@
 #
 #     nomad job run -var='datacenters=["dc1"]' -var=artifact=https://example.com/argosy jobs/proxy.nomad.hcl
 #
-# The agents register themselves in Consul, as they have ports, tags, meta and a health check that only they know:
+# Nomad registers the agents in Consul, and takes them out before it tells them to end, also when a node is lost:
 #
 #     consul catalog nodes -service=proxy
+#
+# With -var=registration=self they register themselves, with their version and routes in the catalog.
 #
 # What the scheduler has scaled, `nomad job run` sets back to count; with -preserve-counts it does not.
 
@@ -96,6 +98,22 @@ variable "consul_addr" {
   default     = "127.0.0.1:8500"
 }
 
+variable "registration" {
+  description = "Who registers the agents in Consul: nomad, by the service block below, or self."
+  type        = string
+  default     = "nomad"
+  validation {
+    condition     = contains(["nomad", "self"], var.registration)
+    error_message = "The registration is nomad or self."
+  }
+}
+
+variable "check_interval" {
+  description = "How often Consul asks an agent whether it can serve, where Nomad registers it. A new agent gets connections after so long at the latest. Keep propagation longer."
+  type        = string
+  default     = "1s"
+}
+
 variable "consul_identity" {
   description = "Whether to log in to Consul with the workload's identity. Its role must have service:write for the fleet's name and key:read for namerd/. For a Consul with ACLs."
   type        = bool
@@ -109,7 +127,7 @@ variable "log_level" {
 }
 
 variable "propagation" {
-  description = "How long a leaving agent still accepts after it has deregistered, until everybody has seen it."
+  description = "How long a leaving agent still accepts when it has left the catalog, until everybody has seen it. Takes the place of a shutdown_delay."
   type        = string
   default     = "3s"
 }
@@ -124,6 +142,12 @@ variable "kill_timeout" {
   description = "When Nomad kills an agent that has not ended. Nomad's clients cap it at their max_kill_timeout, 30s unless set."
   type        = string
   default     = "30s"
+}
+
+variable "admin_token" {
+  description = "What callers of the admin endpoint show for more than health and metrics, as argosy routes does: openssl rand -hex 32 makes one. Empty: nobody gets more."
+  type        = string
+  default     = ""
 }
 
 variable "cpu" {
@@ -177,6 +201,7 @@ variable "cooldown_down" {
 locals {
   command = var.artifact == "" ? var.binary : "local/argosy"
   tls     = var.connect ? "tls {\n  connect = \"${var.service}\"\n}" : "# plain TCP"
+  admin   = var.admin_token == "" ? "" : "token_file = format(\"%s/admin.tokens\", env(\"NOMAD_SECRETS_DIR\"))"
   config  = <<-EOT
     name = "${var.service}"
 
@@ -184,8 +209,11 @@ locals {
       level = "${var.log_level}"
     }
 
+    # Health checks and Prometheus come here; for more, callers need the token.
     admin {
       address = env("NOMAD_ADDR_admin")
+      open    = ["/health", "/ready", "/metrics"]
+      ${local.admin}
     }
 
     consul {}
@@ -205,7 +233,7 @@ locals {
     }
 
     register {
-      check_interval = "2s"
+      registration = "${var.registration == "nomad" ? "auto" : "self"}"
     }
 
     drain {
@@ -254,6 +282,33 @@ job "proxy" {
     network {
       port "in" {}
       port "admin" {}
+    }
+
+    # An agent that is told to drain fails the check, and so leaves the catalog.
+    dynamic "service" {
+      for_each = var.registration == "nomad" ? [1] : []
+      content {
+        name = var.service
+        port = "in"
+        task = "agent"
+        meta {
+          admin = "${NOMAD_ADDR_admin}"
+        }
+        dynamic "connect" {
+          for_each = var.connect ? [1] : []
+          content {
+            native = true
+          }
+        }
+        check {
+          name     = "can serve"
+          type     = "http"
+          port     = "admin"
+          path     = "/ready"
+          interval = var.check_interval
+          timeout  = "2s"
+        }
+      }
     }
 
     spread {
@@ -308,6 +363,17 @@ job "proxy" {
 
       env {
         CONSUL_HTTP_ADDR = var.consul_addr
+      }
+
+      # The agent reads it again when it changes.
+      dynamic "template" {
+        for_each = var.admin_token == "" ? [] : [1]
+        content {
+          destination = "secrets/admin.tokens"
+          data        = var.admin_token
+          perms       = "600"
+          change_mode = "noop"
+        }
       }
 
       template {

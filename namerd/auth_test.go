@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"argosy/internal/door"
 	"argosy/internal/settings"
 	"argosy/namerd"
 )
@@ -13,11 +14,12 @@ func TestTokens(t *testing.T) {
 	t.Parallel()
 	const text = "Content-Type: application/dtab"
 	s := fixture()
-	server := namerd.NewServer(s, namerd.Options{Tokens: []namerd.Token{
+	open := []string{"/health", "/metrics"}
+	entrance := door.New(settings.Door{Open: open, Tokens: []settings.DoorToken{
 		{Name: "ci", Secret: settings.NewSecret("secret-of-ci"), Write: true},
 		{Name: "board", Secret: settings.NewSecret("secret-of-board")},
-	}})
-	address := run(t, server)
+	}}, nil, door.Options{Realm: "namerd"})
+	address := serve(t, s, namerd.Options{Door: entrance})
 	check := func(method, target, authorization string, want int) string {
 		t.Helper()
 		header := []string{text}
@@ -62,7 +64,7 @@ func TestTokens(t *testing.T) {
 	if c := remembered(t, address, "?limit=1", "Authorization: "+read)[0]; c.By != "ci" || !c.Verified {
 		t.Errorf("%+v", c)
 	}
-	server.SetTokens([]namerd.Token{{Name: "ci", Secret: settings.NewSecret("next"), Write: true}})
+	entrance.Use(settings.Door{Open: open, Tokens: []settings.DoorToken{{Name: "ci", Secret: settings.NewSecret("next"), Write: true}}}, nil)
 	check("GET", "/api/1/dtabs/yeezus", write, 401)
 	check("PUT", "/api/1/dtabs/yeezus", "Bearer next", 204)
 	_, metrics := send(t, address, "GET", "/metrics", "")

@@ -23,8 +23,8 @@ const (
 // author is who sends a request: the name that has been verified, else the one that the header From claims.
 func (s *Server) author(r *http.Request) store.Author {
 	a := store.Author{Address: r.RemoteAddr, Message: strings.TrimSpace(r.Header.Get(messageHeader))}
-	if c, ok := r.Context().Value(callerKey{}).(caller); ok && c.name != "" {
-		a.Name, a.Verified = c.name, true
+	if c, ok := callerOf(r); ok && c.Name != "" {
+		a.Name, a.Verified = c.Name, true
 	} else if from := strings.TrimSpace(r.Header.Get("From")); printable(from, maxFrom) {
 		a.Name = from
 	}

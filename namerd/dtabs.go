@@ -152,13 +152,13 @@ func (s *Server) delete(w http.ResponseWriter, r *http.Request, ns string) {
 
 // refused answers a request that may not change anything, or says why it does in a way that cannot be kept.
 func (s *Server) refused(w http.ResponseWriter, r *http.Request) bool {
-	c, known := r.Context().Value(callerKey{}).(caller)
+	c, known := callerOf(r)
 	if s.readOnly.Load() {
 		replyText(w, http.StatusForbidden, "this namerd is read-only")
 		return true
 	}
-	if known && !c.write {
-		replyText(w, http.StatusForbidden, fmt.Sprintf("token %q may only read", c.name))
+	if known && !c.Write {
+		replyText(w, http.StatusForbidden, fmt.Sprintf("token %q may only read", c.Name))
 		return true
 	}
 	if problem := badMessage(r); problem != "" {

@@ -80,6 +80,9 @@ func (c *hostlessConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// NetConn is the connection below, which the door knows.
+func (c *hostlessConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite is for net/http, which wants its last words to arrive before it closes.
 func (c *hostlessConn) CloseWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {

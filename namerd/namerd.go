@@ -27,6 +27,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"argosy/internal/door"
+	"argosy/internal/settings"
 	"argosy/internal/share"
 	"argosy/namer"
 	"argosy/namerd/names"
@@ -42,6 +44,8 @@ const (
 	stuckGrace    = 2 * time.Second  // for bodies and messages under way then, so that a stuck one does not use all of that
 
 	maxHeaderBytes = 64 << 10
+
+	manyConnections = 1_000_000
 )
 
 // Options has what a server needs besides its store. All may be left out.
@@ -49,10 +53,8 @@ type Options struct {
 	Logger   hclog.Logger
 	Registry prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
 	ReadOnly bool                  // refuse to change anything
-	Tokens   []Token               // with any, every request needs one; /health and /metrics never do
-	// Certificates accepts a client's certificate in place of a token, and without tokens wants one. That it is good is
-	// for the handshake to have checked.
-	Certificates bool
+	// Door lets callers in, by the listener that Run is given; everybody unless set.
+	Door *door.Door
 	// Names binds names; it is not closed. Without it bind, addr, resolve, delegate and bound-names answer 501.
 	Names *names.Names
 	// Random draws the leaf that resolve tells of: at least 0, below 1. math/rand/v2's unless set.
@@ -67,8 +69,7 @@ type Server struct {
 	store    store.Store
 	logger   hclog.Logger
 	readOnly atomic.Bool
-	guard    atomic.Pointer[guard]
-	origin   *http.CrossOriginProtection
+	door     *door.Door
 	places   chan struct{} // taken by large bodies while there is one
 	turns    chan struct{} // and while it becomes a table
 	metrics  *metrics
@@ -108,8 +109,9 @@ func NewServer(s store.Store, o Options) *Server {
 		naming: o.Names, random: o.Random, namesInterval: o.NamesInterval,
 	}
 	srv.readOnly.Store(o.ReadOnly)
-	srv.guard.Store(newGuard(o.Tokens, o.Certificates))
-	srv.origin = http.NewCrossOriginProtection()
+	if srv.door = o.Door; srv.door == nil {
+		srv.door = door.New(settings.Door{Insecure: true, MaxConnections: manyConnections}, nil, door.Options{Logger: o.Logger})
+	}
 	srv.places, srv.turns = make(chan struct{}, largePlaces), make(chan struct{}, largeTurns)
 	srv.stopping, srv.stop = context.WithCancel(context.Background())
 	srv.tables = share.New(srv.stopping, store.Observation{}, store.Observation.Equal, func(ctx context.Context, ns string, set func(store.Observation)) {
@@ -139,7 +141,7 @@ func (s *Server) Close() {
 	s.names.Wait()
 }
 
-// Run serves on l until ctx ends; then it ends the streams, finishes the requests under way and returns nil. It owns l,
+// Run serves on l, with TLS where the door has it, until ctx ends; then it ends the streams, finishes the requests under way and returns nil. It owns l,
 // and closes the server.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	defer s.Close()
@@ -151,9 +153,13 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ErrorLog:          s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	var fresh freshConns
-	server.ConnState = fresh.note
+	server.ConnContext = s.door.Connected
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		s.door.Note(c, state)
+		fresh.note(c, state)
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(hostlessListener{l, s.logger}) }()
+	go func() { failed <- server.Serve(hostlessListener{s.door.Listener(l), s.logger}) }()
 	s.logger.Info("serving dtabs", "address", l.Addr().String(), "read_only", s.readOnly.Load())
 	select {
 	case err := <-failed:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"argosy/internal/settings"
 	"argosy/scheduler/discovery"
 	"argosy/scheduler/policies"
 )
@@ -22,7 +23,8 @@ const (
 	stuckIntervals = 5
 )
 
-// Handler serves /metrics, /health, /v1/sd, /v1/policies and /v1/decisions.
+// Handler serves /metrics, /health, /v1/sd, /v1/policies, /v1/decisions and /v1/config to everybody; Run serves them to those whom
+// the door lets in.
 func (s *Scheduler) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.deps.Registry, promhttp.HandlerOpts{}))
@@ -30,6 +32,9 @@ func (s *Scheduler) Handler() http.Handler {
 	mux.HandleFunc("GET /v1/sd", s.serveSD)
 	mux.HandleFunc("GET /v1/policies", s.servePolicies)
 	mux.HandleFunc("GET /v1/decisions", s.serveDecisions)
+	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, settings.Show(s.current().cfg))
+	})
 	return mux
 }
 

@@ -9,8 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"argosy/internal/door"
 	"argosy/internal/watch"
 	"argosy/scheduler/config"
 	"argosy/scheduler/discovery"
@@ -55,7 +55,7 @@ type Scheduler struct {
 
 	mu       sync.Mutex
 	engine   *engine
-	address  string // of the HTTP endpoint, once bound
+	server   *door.Server // of the HTTP endpoint, once bound
 	memories map[string]*memory
 	inUse    []policies.Policy
 	problems []policies.Problem
@@ -86,30 +86,42 @@ func New(cfg *config.Config, deps Deps) (*Scheduler, error) {
 func (s *Scheduler) Run(ctx context.Context) error {
 	defer close(s.stopped)
 	e := s.current()
-	l, err := net.Listen("tcp", e.cfg.HTTP.Address)
+	server, err := s.open(e.cfg.HTTP)
 	if err != nil {
 		return fmt.Errorf("http endpoint: %w", err)
 	}
 	s.mu.Lock()
-	s.address, s.started = l.Addr().String(), s.deps.Clock()
+	s.server, s.started = server, s.deps.Clock()
 	s.mu.Unlock()
 	close(s.bound)
-	server := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: s.deps.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	s.deps.Logger.Info("scheduler started", "http", l.Addr().String(), "policies", len(e.cfg.Policies), "interval", e.cfg.Interval)
+	served := server.Start()
+	s.deps.Logger.Info("scheduler started", "http", server.Address(), "policies", len(e.cfg.Policies), "interval", e.cfg.Interval)
 
 	runEnd := s.runEngines(ctx, e, served)
-	stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := server.Shutdown(stop); err != nil {
-		server.Close()
-	}
+	server.Stop(5 * time.Second)
 	s.deps.Logger.Info("scheduler stopped, counts stay as they are")
 	return runEnd
+}
+
+// open listens for operators and Prometheus.
+func (s *Scheduler) open(cfg config.HTTP) (*door.Server, error) {
+	s.warnOfExposed(cfg)
+	peers, err := door.FilePeers(cfg.TLS, s.deps.Logger)
+	if err != nil {
+		return nil, err
+	}
+	l, err := door.Listen(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	d := door.New(cfg, peers, door.Options{Logger: s.deps.Logger, Registry: s.deps.Registry, Realm: "argosy scheduler"})
+	return door.NewServer(d, l, s.Handler(), s.deps.Logger), nil
+}
+
+func (s *Scheduler) warnOfExposed(cfg config.HTTP) {
+	if missing := cfg.Exposed(); missing != "" {
+		s.deps.Logger.Warn("the HTTP endpoint is open to the network without "+missing+": see docs/admin.md", "address", cfg.Address)
+	}
 }
 
 // runEngines runs one engine after the other until ctx or the HTTP server ends.
@@ -142,8 +154,13 @@ func (s *Scheduler) runEngines(ctx context.Context, e *engine, served <-chan err
 // Reload goes over to another configuration. What policies have learnt stays with those that keep their target and
 // metric. An error means that nothing has changed.
 func (s *Scheduler) Reload(cfg *config.Config) error {
-	if was := s.current().cfg.HTTP.Address; cfg.HTTP.Address != was {
-		return fmt.Errorf("reloading: the http address cannot change from %s to %s without a restart", was, cfg.HTTP.Address)
+	was := s.current().cfg.HTTP
+	if cfg.HTTP.Address != was.Address {
+		return fmt.Errorf("reloading: the http address cannot change from %s to %s without a restart", was.Address, cfg.HTTP.Address)
+	}
+	peers, err := door.FilePeers(cfg.HTTP.TLS, s.deps.Logger)
+	if err != nil {
+		return fmt.Errorf("reloading: http endpoint: %w", err)
 	}
 	e, err := s.prepare(cfg)
 	if err != nil {
@@ -151,6 +168,12 @@ func (s *Scheduler) Reload(cfg *config.Config) error {
 	}
 	select {
 	case s.swap <- e:
+		if !reflect.DeepEqual(was, cfg.HTTP) {
+			s.warnOfExposed(cfg.HTTP)
+			if err := s.server.Use(cfg.HTTP, peers); err != nil {
+				s.deps.Logger.Error("the permissions of the HTTP endpoint's socket cannot be changed", "socket", cfg.HTTP.Address, "error", err)
+			}
+		}
 		s.deps.Logger.Info("configuration reloaded", "policies", len(cfg.Policies))
 		return nil
 	case <-s.stopped:
@@ -168,7 +191,10 @@ func (s *Scheduler) Address(ctx context.Context) string {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.address
+	if s.server == nil {
+		return ""
+	}
+	return s.server.Address()
 }
 
 // Decisions is the newest decision of every policy, ordered by policy.

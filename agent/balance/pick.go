@@ -114,14 +114,19 @@ func (b *Balancer) pickEndpoint(c *cluster, r *Request, strict bool, now time.Ti
 
 // twoChoices draws two usable endpoints in proportion to their weights and takes the less loaded one (Mitzenmacher, The
 // Power of Two Choices in Randomized Load Balancing, 2001). Of equally loaded ones it is the first, so that idle endpoints
-// get connections by their weights: no light one is passed over for ever.
+// get connections by their weights: no light one is passed over for ever. The second one must be the less loaded as it is,
+// and still be with one connection more: else a single connection to a heavy endpoint would send the next one to a light one.
 func (b *Balancer) twoChoices(c *cluster, r *Request, strict bool, now time.Time) *load {
 	first := b.draw(c, nil, r, strict, now)
 	if first == nil {
 		return nil
 	}
 	second := b.draw(c, first, r, strict, now)
-	if second != nil && float64(second.open)*c.weight(first, now) < float64(first.open)*c.weight(second, now) {
+	if second == nil {
+		return first
+	}
+	firstWeight, secondWeight := c.weight(first, now), c.weight(second, now)
+	if float64(second.open)*firstWeight < float64(first.open)*secondWeight && less(second, secondWeight, first, firstWeight) {
 		return second
 	}
 	return first

@@ -101,6 +101,26 @@ func TestIdleByWeight(t *testing.T) {
 	}
 }
 
+// TestFewByWeight: where the last connection is still open when the next one comes, a heavy endpoint gets most of them
+// all the same, and a light one some.
+func TestFewByWeight(t *testing.T) {
+	b, _ := newWith(t, func(*config.Client) {})
+	es := endpoints("10.0.0.1", 9, 1)
+	b.Update(one(es))
+	heavy, last := 0, pick(t, b)
+	for range 10_000 {
+		l := pick(t, b)
+		if l.Endpoint.Addr == es[0].Addr {
+			heavy++
+		}
+		last.Done()
+		last = l
+	}
+	if heavy < 8_500 || heavy > 9_500 {
+		t.Errorf("%d of 10,000 connections went to the endpoint with nine times the weight", heavy)
+	}
+}
+
 func TestLeastLoaded(t *testing.T) {
 	b, _ := newWith(t, func(c *config.Client) { c.Balance.Policy = config.LeastLoaded })
 	es := endpoints("10.0.0.1", 1, 2, 5)

@@ -16,6 +16,7 @@ type Config struct {
 	Log       settings.Log
 	Admin     Admin
 	Consul    settings.Consul
+	Connect   Connect
 	Dtab      Dtab
 	Namers    []mounts.Namer // in the order of the files; the last one is asked first, as Linkerd does
 	Listeners []Listener
@@ -29,10 +30,8 @@ type Config struct {
 	Interpreter *Interpreter // set: binds all names, and Dtab and Namers are empty
 }
 
-// Admin is the HTTP endpoint for /metrics, /health and /v1/.
-type Admin struct {
-	Address string // "127.0.0.1:9990" unless set
-}
+// Admin is the HTTP endpoint for /metrics, /health and /v1/, at "127.0.0.1:9990" unless set.
+type Admin = settings.Door
 
 // Dtab says where the table comes from: exactly one of Consul, Namerd and Static.
 type Dtab struct {
@@ -78,7 +77,11 @@ type Register struct {
 	Tags            []string
 	Meta            map[string]string
 	Address         string        // to advertise; the listener's address unless set
-	CheckInterval   time.Duration // 5s unless set
+	Registration    string        // "auto" unless set; "self" or "external"
+	Check           string        // "ttl" unless set; "http" or "none"
+	TTL             time.Duration // 30s unless set, and at least
+	TCPCheck        bool          // for listeners that do not speak Connect
+	CheckInterval   time.Duration // of HTTP and TCP checks; 5s unless set
 	CheckTimeout    time.Duration // 2s unless set
 	DeregisterAfter time.Duration // 10m unless set: when critical for so long, Consul removes it
 }

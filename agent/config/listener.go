@@ -50,6 +50,7 @@ type Limits struct {
 	AtLimit      string        // "refuse" unless set, or "queue"
 	QueueLength  int           // connections that wait; 100 unless set
 	QueueTimeout time.Duration // 1s unless set
+	Handshakes   int           // TLS handshakes under way; 0: no limit; 1000 unless set
 }
 
 // Timeouts of a connection; 0 is none.
@@ -87,6 +88,7 @@ type ServerTLS struct {
 	Certificates []Certificate // the first one is for clients whose server name no other fits
 	ClientCAFile string        // client certificates signed by it are asked for
 	ClientAuth   string        // "required" or "optional"; "" without ClientCAFile
+	ClientIDs    []string      // SPIFFE ids of clients, or prefixes of them that end in /*; none: any that ClientCAFile has signed
 	MinVersion   uint16        // tls.VersionTLS12 unless set
 	ALPN         []string      // protocols to agree on, best first; none: ALPN is not answered
 	Connect      string        // Consul service name whose leaf to use; clients must be Connect services that intentions allow

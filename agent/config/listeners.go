@@ -128,7 +128,7 @@ func (l *loader) limits(raw *rawLimits) Limits {
 	out := Limits{
 		PerSource: d.Int(r.ConnectionsPerSource, 0, math.MaxInt32), Rate: d.Float(r.Rate, 0, 1e9), Burst: d.Int(r.Burst, 1, math.MaxInt32),
 		AtLimit: d.OneOf(r.AtLimit, Refuse, Queue), QueueLength: d.Int(r.Queue, 1, 1_000_000),
-		QueueTimeout: d.Duration(r.QueueTimeout, time.Millisecond, time.Hour),
+		QueueTimeout: d.Duration(r.QueueTimeout, time.Millisecond, time.Hour), Handshakes: d.Int(r.Handshakes, 0, math.MaxInt32/10),
 	}
 	if r.Burst == nil && out.Rate > 0 {
 		out.Burst = max(int(out.Rate), 1)
@@ -216,6 +216,7 @@ func (l *loader) serverTLS(raw *rawServerTLS) *ServerTLS {
 	if raw.ClientCAFile != nil {
 		out.ClientAuth = d.OneOf(raw.ClientAuth, "required", "optional")
 	}
+	out.ClientIDs = l.clientIDs(raw)
 	switch {
 	case raw.Connect == nil && !files:
 		d.Errorf(raw.Range, `add cert_file and key_file, or connect = "service"`, "the tls block has no certificate")
@@ -228,7 +229,7 @@ func (l *loader) serverTLS(raw *rawServerTLS) *ServerTLS {
 	case raw.ALPN != nil:
 		d.Errorf(raw.ALPN.NameRange, "Connect's peers offer none; leave alpn out", "alpn does not go with connect")
 	default:
-		out.Connect = d.Name(raw.Connect)
+		out.Connect = d.Service(raw.Connect)
 	}
 	if raw.OCSPFile != nil && raw.CertFile == nil {
 		d.Errorf(hclx.Place(raw.OCSPFile), "add cert_file and key_file", "ocsp_file has no certificate that it is about")

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"argosy/internal/hclx"
@@ -35,9 +36,9 @@ func (l *loader) load() {
 	d, raw, c := l.d, l.raw, &l.cfg
 	c.Name = d.Name(raw.Name)
 	c.Log = raw.Log.Settings(d)
-	admin := hclx.OrDefault(raw.Admin)
-	c.Admin.Address = d.Address(admin.Address)
+	c.Admin = raw.Admin.Settings(d, "admin", "127.0.0.1:9990", true)
 	c.Consul = raw.Consul.Settings(d)
+	l.connectSource()
 	l.dtab()
 	l.interpreter()
 	c.Namers = mounts.Load(d, raw.Namers)
@@ -47,7 +48,7 @@ func (l *loader) load() {
 	l.drain()
 	l.relay()
 	l.handover()
-	l.ports(admin)
+	l.ports(hclx.OrDefault(raw.Admin).Address)
 	l.connect()
 }
 
@@ -89,17 +90,17 @@ func (l *loader) handover() {
 }
 
 // ports refuses what cannot be listened on side by side.
-func (l *loader) ports(admin *rawAdmin) {
+func (l *loader) ports(admin hclx.Attr) {
 	type taken struct {
 		address, what string
 		at            hclx.Range
 	}
-	all := []taken{{l.cfg.Admin.Address, "the admin endpoint", hclx.Place(admin.Address)}}
+	all := []taken{{l.cfg.Admin.Address, "the admin endpoint", hclx.Place(admin)}}
 	for i, cfg := range l.cfg.Listeners {
 		raw := &l.raw.Listeners[i]
 		this := taken{cfg.Address, fmt.Sprintf("listener %q", cfg.Name), hclx.Place(raw.Address)}
 		for _, other := range all {
-			if !hclx.SamePort(this.address, other.address) {
+			if !hclx.SamePort(this.address, other.address) && (this.address != other.address || !strings.HasPrefix(this.address, "/")) {
 				continue
 			}
 			where := ""
@@ -122,6 +123,9 @@ func (l *loader) connect() {
 		return
 	}
 	const hint = "add a consul block; consul {} takes everything from the environment and Consul's defaults"
+	if a := l.raw.Admin; a != nil && a.TLS != nil && a.TLS.Connect != nil {
+		l.d.Errorf(hclx.Place(a.TLS.Connect), hint, "connect needs Consul")
+	}
 	for i := range l.raw.Listeners {
 		if t := l.raw.Listeners[i].TLS; t != nil && t.Connect != nil {
 			l.d.Errorf(hclx.Place(t.Connect), hint, "connect needs Consul")

@@ -13,10 +13,12 @@ type rawConfig struct {
 	Name hclx.Attr `hcl:"name,optional" type:"string" default:"argosy"`
 	// How to log.
 	Log *hclx.LogBlock `hcl:"log,block"`
-	// The HTTP endpoint for operators and Prometheus.
-	Admin *rawAdmin `hcl:"admin,block"`
+	// The HTTP endpoint for operators and Prometheus: `/metrics`, `/health`, `/ready`, `/drain` and `/v1/`.
+	Admin *hclx.DoorBlock `hcl:"admin,block"`
 	// How to reach the Consul agent of this machine.
 	Consul *hclx.ConsulBlock `hcl:"consul,block"`
+	// Where the certificates of `tls { connect = ... }` come from.
+	Connect *rawConnect `hcl:"connect,block"`
 	// Where the table comes from that names are looked up in. Required, unless there is an interpreter block.
 	Dtab *rawDtab `hcl:"dtab,block"`
 	// Have all names bound elsewhere, in place of a dtab and namers. The label is `namerd`.
@@ -39,12 +41,6 @@ type rawConfig struct {
 	Handover *rawHandover `hcl:"handover,block"`
 	// The order of leaving on SIGTERM.
 	Drain *rawDrain `hcl:"drain,block"`
-}
-
-// rawAdmin serves `/metrics`, `/health`, `/v1/connections`, `/v1/routes` and `/v1/drain`.
-type rawAdmin struct {
-	// `host:port` to listen on; port 0 takes a free one.
-	Address hclx.Attr `hcl:"address,optional" type:"address" default:"127.0.0.1:9990"`
 }
 
 // rawDtab needs exactly one source: `consul`, `namerd`, `static` or `file`.
@@ -141,20 +137,32 @@ type rawRegister struct {
 	Meta hclx.Attr `hcl:"meta,optional" type:"map of strings"`
 	// The address to advertise. The listener's unless set; that of the Consul agent where the listener has none.
 	Address hclx.Attr `hcl:"address,optional" type:"string"`
-	// How often Consul asks whether the agent can serve.
+	// Who registers. `self`: the agent. `external`: somebody else, and the agent only looks. `auto`: Nomad, where within 5 s of
+	// the start it has registered a service of that name for the agent's allocation; else the agent.
+	Registration hclx.Attr `hcl:"registration,optional" type:"string" default:"auto"`
+	// What tells Consul that the agent can serve. `ttl`: the agent does. `http`: Consul asks the admin endpoint, which it must
+	// reach. `none`: nothing.
+	Check hclx.Attr `hcl:"check,optional" type:"string" default:"ttl"`
+	// An agent that has told Consul nothing for so long is critical, with `ttl`. It tells three times as often. At least 30s:
+	// without a leader Consul takes its time.
+	TTL hclx.Attr `hcl:"ttl,optional" type:"duration" default:"30s"`
+	// Have Consul connect the listeners as well. Each time is a connection like a client's. Not for listeners that speak
+	// Connect, where it would be a handshake that fails.
+	TCPCheck hclx.Attr `hcl:"tcp_check,optional" type:"boolean" default:"false"`
+	// How often Consul asks, with `http`, or connects, with `tcp_check`.
 	CheckInterval hclx.Attr `hcl:"check_interval,optional" type:"duration" default:"5s"`
-	// How long Consul waits for the answer.
+	// How long Consul waits for the answer, or the connection.
 	CheckTimeout hclx.Attr `hcl:"check_timeout,optional" type:"duration" default:"2s"`
 	// An entry that is critical for so long is removed by Consul, which takes a minute at least.
 	DeregisterAfter hclx.Attr  `hcl:"deregister_after,optional" type:"duration" default:"10m"`
 	Range           hclx.Range `hcl:",def_range"`
 }
 
-// rawDrain has two times: the agent leaves the catalog, goes on accepting for `propagation`, stops accepting, waits at
-// most `timeout` for open connections, and closes what is left. A Nomad job's `kill_timeout` has to be longer than both
-// together.
+// rawDrain has two times: the agent becomes critical in the catalog, goes on accepting for `propagation`, stops accepting,
+// waits at most `timeout` for open connections, closes what is left, and leaves the catalog. A Nomad job's `kill_timeout` has
+// to be longer than both together.
 type rawDrain struct {
-	// How long connections are still accepted after leaving the catalog. `3s` unless set, `0s` for agents that register nothing.
+	// How long connections are still accepted after that. `3s` unless set, `0s` for agents that register nothing.
 	Propagation hclx.Attr `hcl:"propagation,optional" type:"duration"`
 	// How long open connections may then go on.
 	Timeout hclx.Attr `hcl:"timeout,optional" type:"duration" default:"30s"`

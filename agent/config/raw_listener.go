@@ -64,6 +64,9 @@ type rawLimits struct {
 	Queue hclx.Attr `hcl:"queue,optional" type:"number" default:"100"`
 	// They wait for so long, and then are refused.
 	QueueTimeout hclx.Attr `hcl:"queue_timeout,optional" type:"duration" default:"1s"`
+	// At most so many clients are in their TLS handshake at a time. Ten times as many wait for their turn, for half of
+	// `handshake_timeout`; more are refused. 0 is no limit.
+	Handshakes hclx.Attr `hcl:"handshakes,optional" type:"number" default:"1000"`
 }
 
 // rawProxyProtocol says whose PROXY headers are believed. In connections from elsewhere one is nothing but bytes. Over Unix
@@ -118,6 +121,9 @@ type rawServerTLS struct {
 	ClientCAFile hclx.Attr `hcl:"client_ca_file,optional" type:"file"`
 	// Whether clients have to show one: `required` or `optional`. One that is shown has to be good in both cases.
 	ClientAuth hclx.Attr `hcl:"client_auth,optional" type:"string" default:"required"`
+	// Clients' certificates must have one of these SPIFFE ids, such as `spiffe://example.org/web`; one that ends in `/*` stands for
+	// all ids below it. Any that the CA has signed unless set.
+	ClientSPIFFEIDs hclx.Attr `hcl:"client_spiffe_ids,optional" type:"list of strings"`
 	// `1.2` or `1.3`.
 	MinVersion hclx.Attr `hcl:"min_version,optional" type:"string" default:"1.2"`
 	// Protocols to agree on by ALPN, the best first. Clients that offer only others are refused.

@@ -21,6 +21,10 @@ func (l *loader) register() {
 		Tags:            d.Strings(raw.Tags),
 		Meta:            d.StringMap(raw.Meta),
 		Address:         d.String(raw.Address),
+		Registration:    d.OneOf(raw.Registration, "auto", "self", "external"),
+		Check:           d.OneOf(raw.Check, "ttl", "http", "none"),
+		TTL:             d.Duration(raw.TTL, 30*time.Second, 24*time.Hour),
+		TCPCheck:        d.Bool(raw.TCPCheck),
 		CheckInterval:   d.Duration(raw.CheckInterval, time.Second, time.Hour),
 		CheckTimeout:    d.Duration(raw.CheckTimeout, 100*time.Millisecond, time.Hour),
 		DeregisterAfter: d.Duration(raw.DeregisterAfter, time.Minute, hclx.Forever),
@@ -32,6 +36,13 @@ func (l *loader) register() {
 	}
 	if hclx.HasPort(out.Address) {
 		d.Errorf(hclx.Place(raw.Address), "the port is the listener's, or its register block's", "address %q has a port", out.Address)
+	}
+	if written := hclx.Place(raw.TTL).Filename != ""; written && out.Check != "ttl" && !d.Failed(raw.Check) {
+		d.Errorf(hclx.Place(raw.TTL), `leave it out, or write check = "ttl"`, "ttl has no effect with check = %q", out.Check)
+	}
+	plain := slices.ContainsFunc(l.cfg.Listeners, func(x Listener) bool { return x.Register != nil && !x.Register.Native })
+	if out.TCPCheck && used && !plain {
+		d.Errorf(hclx.Place(raw.TCPCheck), "leave it out", "tcp_check has no effect: all listeners that are registered speak Connect")
 	}
 	l.cfg.Register = out
 }

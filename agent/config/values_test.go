@@ -40,7 +40,7 @@ func withDefaults(c *Config) {
 	tuned := socket.Options{NoDelay: true, KeepAlive: 15 * time.Second}
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
-		l.Limits = Limits{AtLimit: Refuse, QueueLength: 100, QueueTimeout: time.Second}
+		l.Limits = Limits{AtLimit: Refuse, QueueLength: 100, QueueTimeout: time.Second, Handshakes: 1000}
 		l.Deny = Deny{Action: DenyDrain, Grace: 10 * time.Second, Rate: 1000}
 		l.Timeouts.Handshake, l.Timeouts.HalfClose, l.Timeouts.LifetimeJitter = 10*time.Second, 5*time.Minute, 0.1
 		l.Socket = tuned
@@ -52,7 +52,8 @@ func withDefaults(c *Config) {
 		x.Ejection = Ejection{Failures: 1, Resets: 5, Time: time.Second, MaxTime: 10 * time.Second, MaxShare: 1}
 		x.Removed = Removed{Action: ActionDrain, Rate: 10}
 	}
-	c.Relay.Engine = "auto"
+	c.Relay.Engine, c.Connect.Source = "auto", FromAgent
+	c.Admin.Network, c.Admin.Open, c.Admin.MaxConnections = "tcp", []string{"/health", "/ready"}, 256
 }
 
 // Everything that can be set for a listener, a client, the relay and the access log.
@@ -100,6 +101,7 @@ listener "db" {
     at_limit               = "queue"
     queue                  = 7
     queue_timeout          = "6s"
+    handshakes             = 50
   }
   proxy_protocol {
     from     = ["10.1.2.3/8", "::1"]
@@ -184,7 +186,7 @@ client "/svc/db" {
 		TLS: &ServerTLS{Certificates: []Certificate{{cert, key, ocsp}, {cert, key, ""}}, ClientCAFile: cert, ClientAuth: "optional",
 			MinVersion: tls.VersionTLS13, ALPN: []string{"h2"}},
 		Deny:           Deny{Action: DenyDrain, Grace: time.Minute, Rate: 0.5},
-		Limits:         Limits{PerSource: 5, Rate: 2.5, Burst: 2, AtLimit: Queue, QueueLength: 7, QueueTimeout: 6 * time.Second},
+		Limits:         Limits{PerSource: 5, Rate: 2.5, Burst: 2, AtLimit: Queue, QueueLength: 7, QueueTimeout: 6 * time.Second, Handshakes: 50},
 		ConnectTimeout: 10 * time.Second,
 		Timeouts: Timeouts{Handshake: time.Second, FirstByte: 2 * time.Second, Idle: 4 * time.Second, HalfClose: 3 * time.Second,
 			Lifetime: time.Hour, LifetimeJitter: 0.5},
@@ -233,7 +235,7 @@ client "/svc/redis" {}
 		Name:   "argosy",
 		Log:    settings.Log{Level: "info", Format: "text"},
 		Admin:  Admin{Address: "127.0.0.1:9990"},
-		Consul: settings.Consul{Timeout: 10 * time.Second},
+		Consul: settings.Consul{Timeout: 10 * time.Second, WatchConnections: 80},
 		Dtab: Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"},
 			AlternativeTimeout: 2 * time.Second, MaxNames: 1000, MaxWatches: 10_000},
 		Namers: []mounts.Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
@@ -288,6 +290,10 @@ register {
   tags             = ["a", env("ARGOSY_TEST_UNSET", "b")]
   meta             = { team = "core" }
   address          = "10.0.0.7"
+  registration     = "self"
+  check            = "ttl"
+  ttl              = "45s"
+  tcp_check        = true
   check_interval   = "1s"
   check_timeout    = "500ms"
   deregister_after = "1h"
@@ -313,7 +319,7 @@ namer "io.l5d.rewrite" {
   name    = "/svc/{service}"
 }
 namer "static" {
-  services = { redis = ["127.0.0.1:6379", "[::1]:6379 * 0.5"], none = [] }
+  services = { redis = ["127.0.0.1:6379", "[::1]:6379 * 0.5", "/run/redis.sock"], none = [] }
 }
 listener "redis" {
   address         = "0.0.0.0:${env("NOMAD_PORT_redis")}"
@@ -360,7 +366,7 @@ client "/svc" {
 		Log:   settings.Log{Level: "debug", Format: "json"},
 		Admin: Admin{Address: "127.0.0.1:0"},
 		Consul: settings.Consul{Address: "unix:///run/consul.sock", Token: settings.NewSecret("very-secret"),
-			Datacenter: "dc2", Timeout: 3 * time.Second},
+			Datacenter: "dc2", Timeout: 3 * time.Second, WatchConnections: 80},
 		Dtab: Dtab{Namespace: "blue-1", Namerd: &Namerd{Address: "http://namerd.example:4180/base", TokenFile: token},
 			Local: mustParse("/svc/x => /svc/y"), EmptyStops: true, AlternativeTimeout: 500 * time.Millisecond, MaxNames: 50, MaxWatches: 200},
 		Namers: []mounts.Namer{
@@ -368,7 +374,7 @@ client "/svc" {
 				Consistency: "default", GuardHold: 15 * time.Second, GuardShare: 0.5}}},
 			{Kind: "io.l5d.fs", Prefix: path("/#/io.l5d.fs"), FS: &mounts.FS{RootDir: dir}},
 			{Kind: "io.l5d.rewrite", Prefix: path("/#/hosts"), Rewrite: &mounts.Rewrite{Pattern: "/{service}.example", Name: "/svc/{service}"}},
-			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5"}, "none": {}}},
+			{Kind: "static", Prefix: path("/#/static"), Static: map[string][]string{"redis": {"127.0.0.1:6379", "[::1]:6379 * 0.5", "/run/redis.sock"}, "none": {}}},
 		},
 		Listeners: []Listener{
 			{Name: "redis", Network: "tcp", Address: "0.0.0.0:23456", ReusePort: true, Destination: path("/svc/redis"), MaxConnections: 100,
@@ -382,7 +388,7 @@ client "/svc" {
 			{Prefix: dtab.MustParsePrefix("/svc"), ConnectTimeout: time.Second, Retries: 2, TLS: &ClientTLS{Connect: "edge", MinVersion: tls.VersionTLS12}},
 		},
 		Register: &Register{ID: "edge-1", Tags: []string{"a", "b"}, Meta: map[string]string{"team": "core"}, Address: "10.0.0.7",
-			CheckInterval: time.Second, CheckTimeout: 500 * time.Millisecond, DeregisterAfter: time.Hour},
+			Registration: "self", Check: "ttl", TTL: 45 * time.Second, TCPCheck: true, CheckInterval: time.Second, CheckTimeout: 500 * time.Millisecond, DeregisterAfter: time.Hour},
 		Drain: Drain{Timeout: time.Minute},
 	}
 	withDefaults(want)
@@ -406,7 +412,8 @@ listener "redis" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Drain.Propagation != 3*time.Second || got.Register == nil || got.Register.CheckInterval != 5*time.Second {
+	if got.Drain.Propagation != 3*time.Second || got.Register == nil || got.Register.CheckInterval != 5*time.Second ||
+		got.Register.Registration != "auto" || got.Register.Check != "ttl" || got.Register.TTL != 30*time.Second || got.Register.TCPCheck {
 		t.Errorf("%+v %+v", got.Drain, got.Register)
 	}
 	if l := got.Listeners[0].Register; l.Service != "argosy" || l.Native {

@@ -78,7 +78,8 @@ func Connect(
 		case err == nil:
 			lease.Connected()
 			return conn, lease, nil
-		case errors.Is(ctx.Err(), context.Canceled) || Blameless(ctx.Err() != nil, attempt.Took, err):
+		case errors.Is(ctx.Err(), context.Canceled), Blameless(ctx.Err() != nil, attempt.Took, err),
+			outcome.Of(err, outcome.Dial) == outcome.Denied: // who refuses us is well
 			lease.Done()
 		default:
 			lease.Fail()
@@ -93,5 +94,6 @@ func Connect(
 // out, took is how long the endpoint had.
 func Blameless(late bool, took time.Duration, err error) bool {
 	return late && took < fairChance ||
-		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) // ours are used up
+		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || // ours are used up
+		errors.Is(err, errOurs)
 }

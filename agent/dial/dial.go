@@ -10,7 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -84,8 +84,10 @@ func (p *Policy) Dial(ctx context.Context, r Request, ep namer.Endpoint) (net.Co
 	var config *tls.Config
 	if p.TLS != nil {
 		var err error
-		if config, err = p.TLS(ep); err != nil {
-			return nil, outcome.Errorf(outcome.TLS, "%s: no TLS identity for it: %w", ep.Addr, err)
+		if config, err = p.TLS(ep); errors.Is(err, errNotOffered) {
+			return nil, outcome.Errorf(outcome.TLS, "%s: %w", ep.Addr, err)
+		} else if err != nil {
+			return nil, outcome.Errorf(outcome.TLS, "%s: %w: %w", ep.Addr, errOurs, err)
 		}
 	}
 	c, err := p.open(ctx, ep)
@@ -183,31 +185,36 @@ func bare(err error) error {
 
 // classifyHandshake tells apart that TLS failed, that the server does not want us, and that it never answered.
 func classifyHandshake(ctx context.Context, ep namer.Endpoint, err error) error {
-	var op *net.OpError
+	if _, refused := outcome.Refusal(err); refused {
+		return outcome.Errorf(outcome.Denied, "%s: refused by the server: %w", ep.Addr, err)
+	}
 	switch {
-	case errors.As(err, &op) && op.Op == "remote error": // an alert, in the words of crypto/tls
-		if refusal(op.Err) {
-			return outcome.Errorf(outcome.Denied, "%s: refused by the server: %w", ep.Addr, err)
-		}
-		return outcome.Errorf(outcome.TLS, "%s: TLS handshake: %w", ep.Addr, err)
 	case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
 		return outcome.Errorf(outcome.TLS, "%s: TLS handshake: %w", ep.Addr, context.DeadlineExceeded)
 	}
-	return outcome.Errorf(outcome.TLS, "%s: TLS handshake: %w", ep.Addr, err)
+	return outcome.Errorf(outcome.TLS, "%s: TLS handshake: %w%s", ep.Addr, err, hint(err))
 }
 
-// refusal reports whether a server's alert is about who we are. crypto/tls does not export its alerts; the texts are
-// those of RFC 8446, section 6.2.
-func refusal(alert error) bool {
-	for _, about := range []string{
-		"bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
-		"unknown certificate", "certificate required", "access denied",
-	} {
-		if strings.Contains(alert.Error(), about) {
-			return true
-		}
+// hint says what can be done about a failed handshake, where that can be guessed.
+func hint(err error) string {
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) {
+		return ": the endpoint does not speak TLS; is it one that the catalog takes for Connect-native?"
 	}
-	return false
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return ": the endpoint has closed the connection without saying why; its own log may"
+	}
+	switch alert, _ := outcome.Alert(err); alert {
+	case "protocol version not supported", "handshake failure", "insufficient security level":
+		return ": the endpoint wants other versions or cipher suites of TLS; look at min_version, and at the mesh config entry under Connect"
+	case "internal error":
+		return ": the endpoint has trouble of its own, such as no certificate yet; its log says more"
+	case "no application protocol":
+		return ": the endpoint wants a protocol that is not in alpn"
+	case "unrecognized name":
+		return ": the endpoint does not know the server name"
+	}
+	return ""
 }
 
 // Reason is a short word for why connecting failed, for a metric's label: refused, timeout, unreachable, tls, starttls,
@@ -238,12 +245,17 @@ func Reasons() []string {
 	return []string{"refused", "timeout", "unreachable", "tls", "starttls", "denied", "other"}
 }
 
+var (
+	errOurs       = errors.New("no TLS identity for it")
+	errNotOffered = errors.New("the catalog does not offer Connect for it: the namer needs connect = true, and the endpoint a registration with Connect")
+)
+
 // ByIdentity returns the TLS part of a policy for Connect services: the endpoint has to prove the service that was asked
 // for.
 func ByIdentity(client func(namer.ConnectID) (*tls.Config, error)) func(namer.Endpoint) (*tls.Config, error) {
 	return func(ep namer.Endpoint) (*tls.Config, error) {
 		if ep.Connect == (namer.ConnectID{}) {
-			return nil, fmt.Errorf("the catalog does not offer Connect for %s: the namer needs connect = true", ep.Addr)
+			return nil, errNotOffered
 		}
 		return client(ep.Connect)
 	}

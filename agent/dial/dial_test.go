@@ -296,19 +296,24 @@ func TestConnectGivesUp(t *testing.T) {
 	}
 }
 
-// TestConnectDenied: a refusal is the same at every endpoint, so it is not asked for twice.
+// TestConnectDenied: a refusal is the same at every endpoint, so it is not asked for twice, and who refuses us is well.
 func TestConnectDenied(t *testing.T) {
 	w := newWorld(t)
 	server := w.identity("db").Server()
 	server.MaxVersion = tls.VersionTLS12
 	server.VerifyConnection = func(tls.ConnectionState) error { return errors.New("no") }
-	_, pick := picker(t, w.serveTLS(server), w.serveTLS(server))
+	b, pick := picker(t, w.serveTLS(server), w.serveTLS(server))
 	attempts := 0
 	p := &Policy{Retries: 5, TLS: ByIdentity(w.identity("web").Client)}
 	_, _, err := Connect(context.Background(), Request{}, pick, always(p), func(Attempt) { attempts++ })
 	check(t, err, outcome.Denied, "denied")
 	if attempts != 1 {
 		t.Errorf("%d attempts", attempts)
+	}
+	for _, e := range b.State()[0].Endpoints {
+		if e.State != balance.Active || e.Open != 0 {
+			t.Errorf("after a refusal: %+v", e)
+		}
 	}
 }
 
@@ -332,6 +337,12 @@ func TestConnectBlames(t *testing.T) {
 		{"could not be asked", silent, &Policy{TLS: func(namer.Endpoint) (*tls.Config, error) {
 			return nil, os.NewSyscallError("socket", syscall.EMFILE)
 		}}, time.Minute, balance.Active},
+		{"is not to blame for our certificate", silent, &Policy{TLS: func(namer.Endpoint) (*tls.Config, error) {
+			return nil, identity.ErrNotReady
+		}}, time.Minute, balance.Active},
+		{"is not offered", silent, &Policy{TLS: func(ep namer.Endpoint) (*tls.Config, error) {
+			return ByIdentity(nil)(namer.Endpoint{Addr: ep.Addr})
+		}}, time.Minute, balance.Ejected},
 	} {
 		b, pick := picker(t, test.addr)
 		ctx, cancel := context.WithTimeout(context.Background(), test.left)

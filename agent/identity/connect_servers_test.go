@@ -124,17 +124,15 @@ func TestRealDefaultPolicy(t *testing.T) {
 			c := consultest.Start(t, consultest.Options{HCL: fmt.Sprintf(aclHCL, policy), Token: "11111111-1111-1111-1111-111111111111"})
 			token := func(service string) *api.Client {
 				t.Helper()
-				tok, _, err := c.Client.ACL().TokenCreate(&api.ACLToken{ServiceIdentities: []*api.ACLServiceIdentity{{ServiceName: service}}}, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return c.ClientWith(t, tok.SecretID)
+				return c.ClientWith(t, tokenFor(t, c, service).SecretID)
 			}
 			web, db := run(t, token("web"), "web"), run(t, token("db"), "db")
 			ready(t, web, db)
 			becomes(t, db, web, want)
 			intend(t, c, "db", "web", "allow")
 			becomes(t, db, web, nil)
+			intend(t, c, "db")
+			becomes(t, db, web, want)
 
 			foreign := run(t, token("web"), "payments") // a name that the token may not use
 			time.Sleep(300 * time.Millisecond)
@@ -178,9 +176,13 @@ func TestRealConsulIsKilled(t *testing.T) {
 					}
 					return nil
 				})
-				becomes(t, db, cache, nil) // the intention is lost with the rest
+				becomes(t, db, web, nil)
+				becomes(t, db, cache, ErrDenied) // the intention is lost with the rest, and stays in force for a while
 			}
 			intend(t, c, "db", "web", "deny")
+			if !keep {
+				becomes(t, db, cache, nil) // whoever writes intentions is obeyed
+			}
 			becomes(t, db, web, ErrDenied)
 			t.Logf("serial was %v, is %v", serial, web.leaf.Value().cert.Leaf.SerialNumber)
 		})

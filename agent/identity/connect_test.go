@@ -5,12 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/internal/devca"
 	"argosy/namer"
@@ -105,6 +107,9 @@ func TestConnections(t *testing.T) {
 			if c.serverErr != nil && !errors.Is(serverErr, c.serverErr) || c.clientErr != nil && !errors.Is(clientErr, c.clientErr) {
 				t.Errorf("server: %v; client: %v", serverErr, clientErr)
 			}
+			if hint := "allow it with `consul intention create other db`"; c.serverErr == ErrDenied && !strings.Contains(serverErr.Error(), hint) {
+				t.Errorf("the error does not say what to do: %v", serverErr)
+			}
 			if c.serverErr != ErrDenied && errors.Is(serverErr, ErrDenied) {
 				t.Errorf("counted as denied: %v", serverErr)
 			}
@@ -174,7 +179,7 @@ func TestConsulInTroubleChangesNothing(t *testing.T) {
 	if _, serverErr, clientErr := shake(t, db.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
 		t.Errorf("%v; %v", serverErr, clientErr)
 	}
-	f.change(func() { f.down = false; f.index = 1; f.rules["db"] = nil; f.byDef = "allow" })
+	f.change(func() { f.down = false; f.rules["db"] = nil; f.byDef = "allow" })
 	eventually(t, func() error {
 		if r := db.rules.Value(); !r.defaultAllow || len(r.list) != 0 {
 			return fmt.Errorf("rules %+v", r)
@@ -275,7 +280,7 @@ func TestRenewalByOwnTimer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := parseLeaf(&api.LeafCert{CertPEM: string(issued.Cert), PrivateKeyPEM: string(issued.Key)}, "db")
+	first, err := parseLeaf(issued.Cert, issued.Key, "db")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +288,7 @@ func TestRenewalByOwnTimer(t *testing.T) {
 	ago.Store(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); db.renewLeaf(ctx) }()
+	go func() { defer close(done); fromAgent{client}.renewLeaf(ctx, db) }()
 	eventually(t, func() error {
 		if db.leaf.Value().equal(first) {
 			return errors.New("still the old leaf")
@@ -321,6 +326,31 @@ func TestInvalidNames(t *testing.T) {
 	_, client := newFakeConsul(t)
 	if err := NewConnect(client, "Web", hclog.NewNullLogger(), nil).Run(t.Context()); err == nil {
 		t.Error("a name in upper case was accepted")
+	}
+}
+
+// An identity that takes the place of another one can do at once what that one could, also where nobody answers.
+func TestInherit(t *testing.T) {
+	f, client := newFakeConsul(t)
+	f.rules["db"] = []*api.Intention{intention("web", "allow", 9)}
+	web, db := run(t, client, "web"), run(t, client, "db")
+	ready(t, web, db)
+	_, nobody := newFakeConsul(t)
+	next := NewConnect(nobody, "db", testLogger(t), prometheus.NewRegistry())
+	if err := next.Ready(); !errors.Is(err, ErrNotReady) {
+		t.Errorf("ready without having asked: %v", err)
+	}
+	next.Inherit(db)
+	if _, serverErr, clientErr := shake(t, next.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
+		t.Errorf("%v; %v", serverErr, clientErr)
+	}
+	if _, serverErr, _ := shake(t, next.Server(), to(t, db, "db")); !errors.Is(serverErr, ErrDenied) {
+		t.Errorf("denied before: %v", serverErr)
+	}
+	empty := NewConnect(nobody, "db", testLogger(t), nil)
+	empty.Inherit(NewConnect(nobody, "db", testLogger(t), nil)) // of one that knows nothing
+	if err := empty.Ready(); !errors.Is(err, ErrNotReady) {
+		t.Errorf("ready with nothing: %v", err)
 	}
 }
 

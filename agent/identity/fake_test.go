@@ -34,10 +34,14 @@ type fakeConsul struct {
 	leaves   map[string]*api.LeafCert
 	rules    map[string][]*api.Intention // by destination
 	byDef    string                      // "allow" or "deny"
+	mesh     []*api.MeshConfigEntry
 	down     bool
 	silent   map[string]bool // paths' prefixes that get no answer yet
 	renews   bool            // a plain request for a leaf gives a new one
+	garbage  string          // unless empty, all that is answered
 	requests int
+	paths    []string // of all requests
+	matches  int      // those of them for intentions
 }
 
 func newFakeConsul(t *testing.T) (*fakeConsul, *api.Client) {
@@ -71,6 +75,10 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests++
+	f.paths = append(f.paths, r.URL.Path)
+	if strings.HasSuffix(r.URL.Path, "/match") {
+		f.matches++
+	}
 	blocks := r.URL.Query().Get("index") == fmt.Sprint(f.index)
 	quiet := func() bool {
 		for p := range f.silent {
@@ -98,8 +106,14 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Consul-Index", fmt.Sprint(f.index))
+	if f.garbage != "" {
+		io.WriteString(w, f.garbage)
+		return
+	}
 	trustDomain := f.ca.ID("x").Host
 	switch path := r.URL.Path; {
+	case path == "/v1/catalog/datacenters":
+		json.NewEncoder(w).Encode([]string{"dc1"})
 	case strings.HasPrefix(path, "/v1/agent/connect/ca/leaf/"):
 		name := strings.TrimPrefix(path, "/v1/agent/connect/ca/leaf/")
 		l := f.leaves[name]
@@ -121,6 +135,8 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/v1/connect/intentions/match":
 		name := r.URL.Query().Get("name")
 		json.NewEncoder(w).Encode(map[string][]*api.Intention{name: f.rules[name]})
+	case path == "/v1/config/mesh":
+		json.NewEncoder(w).Encode(append([]*api.MeshConfigEntry{}, f.mesh...))
 	case path == "/v1/agent/connect/authorize":
 		var p api.AgentAuthorizeParams
 		json.NewDecoder(r.Body).Decode(&p)
@@ -146,7 +162,18 @@ func intention(source, action string, precedence int) *api.Intention {
 
 func run(t *testing.T, client *api.Client, service string) *Connect {
 	t.Helper()
-	c := NewConnect(client, service, hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Info}), prometheus.NewRegistry())
+	c := NewConnect(client, service, testLogger(t), prometheus.NewRegistry())
+	start(t, c)
+	return c
+}
+
+func testLogger(t *testing.T) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Info})
+}
+
+// start runs an identity until the test ends.
+func start(t *testing.T, c *Connect) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- c.Run(ctx) }()
@@ -156,7 +183,6 @@ func run(t *testing.T, client *api.Client, service string) *Connect {
 			t.Error(err)
 		}
 	})
-	return c
 }
 
 func eventually(t *testing.T, ask func() error) {

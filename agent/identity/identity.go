@@ -92,8 +92,10 @@ func verifyChain(certs []*x509.Certificate, roots *x509.CertPool, usage x509.Ext
 }
 
 // validNow returns an error for a certificate that has ended or not begun.
-func validNow(c *x509.Certificate) error {
-	switch now := time.Now(); {
+func validNow(c *x509.Certificate) error { return validAt(c, time.Now()) }
+
+func validAt(c *x509.Certificate, now time.Time) error {
+	switch {
 	case now.After(c.NotAfter):
 		return fmt.Errorf("%w: certificate ended at %s", ErrNotReady, c.NotAfter.Format(time.RFC3339))
 	case now.Before(c.NotBefore):

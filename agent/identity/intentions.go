@@ -32,7 +32,7 @@ func (r rule) String() string {
 	}
 	s := fmt.Sprintf("intention %s %s (precedence %d)", action, r.source, r.precedence)
 	if r.http {
-		s += " with L7 permissions, which cannot be enforced on TCP"
+		s += " with HTTP permissions, which a TCP listener cannot enforce"
 	}
 	return s
 }
@@ -76,6 +76,15 @@ func (r rules) first(source string) (rule, bool) {
 func (r rules) complete() bool {
 	_, everybody := r.first(probe)
 	return r.known && (everybody || r.defaultKnown)
+}
+
+// unnamed reports whether a source is known to be refused without being named: one that can be let in by naming it.
+func (r rules) unnamed(source ID) bool {
+	if source.Namespace != defaultNamespace || source.Partition != "" || !r.complete() {
+		return false
+	}
+	x, ok := r.first(source.Service)
+	return !ok || x.source == "*"
 }
 
 // decide says whether a source may connect, and why. What is not known is refused.

@@ -30,9 +30,8 @@ type Peer struct {
 	at    time.Time           // when the client was let in, and its certificates were valid
 
 	mu       sync.Mutex
-	verified *x509.CertPool // the roots that the rest is about; nil: none yet
+	verified *x509.CertPool // the roots that err is about; nil: none yet
 	anchor   rootSum        // the root that the certificates lead to, where they are good
-	id       ID
 	err      error
 }
 
@@ -56,29 +55,25 @@ func PeerKey(s tls.ConnectionState) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// verify checks that the certificates lead to a root, and that they are for whom identify says they should be; it may be
-// nil. That costs signatures, which are not looked at again as long as the root that they led to is one, by sums: where a
-// root is added, as in a rotation, any number of clients are judged at once.
-func (p *Peer) verify(roots *x509.CertPool, sums map[rootSum]bool, identify func(*x509.Certificate) (ID, error)) (ID, error) {
+// verify checks that the certificates lead to a root. That costs signatures, which are not looked at again as long as the
+// root that they led to is one, by sums: where a root is added, as in a rotation, any number of clients are judged at once.
+func (p *Peer) verify(roots *x509.CertPool, sums map[rootSum]bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if roots == p.verified {
-		return p.id, p.err
+		return p.err
 	}
-	if !sums[p.anchor] {
-		p.anchor = rootSum{}
-		chains, err := tlsfiles.ChainsAt(p.at, p.certs, roots, x509.ExtKeyUsageClientAuth)
-		if err != nil {
-			p.verified, p.id, p.err = roots, ID{}, fmt.Errorf("%w: %w", ErrPeer, err)
-			return p.id, p.err
-		}
+	p.verified, p.err = roots, nil
+	if sums[p.anchor] {
+		return nil
+	}
+	p.anchor = rootSum{}
+	if chains, err := tlsfiles.ChainsAt(p.at, p.certs, roots, x509.ExtKeyUsageClientAuth); err != nil {
+		p.err = fmt.Errorf("%w: %w", ErrPeer, err)
+	} else {
 		p.anchor = sha256.Sum256(chains[0][len(chains[0])-1].Raw)
 	}
-	p.verified, p.id, p.err = roots, ID{}, nil
-	if identify != nil {
-		p.id, p.err = identify(p.certs[0])
-	}
-	return p.id, p.err
+	return p.err
 }
 
 // Judge implements Judge, by the roots and intentions of now.
@@ -87,8 +82,15 @@ func (c *Connect) Judge(p *Peer) error {
 	if t == nil {
 		return fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
 	}
-	source, err := p.verify(t.pool, t.sums, t.identify)
+	source, err := certificateID(p.certs[0])
 	if err != nil {
+		return err
+	}
+	roots := t.accepts(source.TrustDomain, true, c.now())
+	if roots == nil {
+		return fmt.Errorf("%w: %s is not of our trust domain %s", ErrPeer, source, t.domain)
+	}
+	if err := p.verify(roots, t.sumsOf(roots)); err != nil {
 		return err
 	}
 	r := c.rules.Value()
@@ -104,8 +106,7 @@ func (f *Files) Judge(p *Peer) error {
 	if roots == nil { // clients are not asked who they are
 		return nil
 	}
-	_, err := p.verify(roots, nil, nil)
-	return err
+	return p.verify(roots, nil)
 }
 
 // Changed grows with every other CA file.

@@ -8,10 +8,13 @@ import (
 
 // metrics are shared by all Connect identities of one registry.
 type metrics struct {
-	expiry   *prometheus.GaugeVec
-	answered *prometheus.GaugeVec
-	errors   *prometheus.CounterVec
-	refused  *prometheus.CounterVec
+	expiry     *prometheus.GaugeVec
+	roots      *prometheus.GaugeVec
+	rootExpiry *prometheus.GaugeVec
+	rotations  *prometheus.CounterVec
+	answered   *prometheus.GaugeVec
+	errors     *prometheus.CounterVec
+	refused    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -20,9 +23,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "argosy_identity_certificate_expiry_timestamp_seconds",
 			Help: "When the Connect certificate in use ends.",
 		}, []string{"service"})),
+		roots: promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "argosy_identity_roots",
+			Help: "Roots whose certificates are accepted of peers: more than one while they are rotated.",
+		}, []string{"service"})),
+		rootExpiry: promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "argosy_identity_root_expiry_timestamp_seconds",
+			Help: "When the certificate of the root that signs now ends.",
+		}, []string{"service"})),
+		rotations: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "argosy_identity_rotations_total",
+			Help: "New certificates (leaf) and changes of the roots that took the place of others.",
+		}, []string{"service", "what"})),
 		answered: promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "argosy_identity_answered_timestamp_seconds",
-			Help: "When Consul last gave a good answer about an identity: leaf, roots, intentions or authorize.",
+			Help: "When Consul last gave a good answer about an identity: leaf, roots, intentions, authorize, or mesh, which has no service.",
 		}, []string{"service", "request"})),
 		errors: promx.Registered(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "argosy_identity_errors_total",

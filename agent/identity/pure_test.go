@@ -142,7 +142,7 @@ func TestPeerName(t *testing.T) {
 }
 
 func TestServiceNames(t *testing.T) {
-	for name, want := range map[string]bool{"web": true, "web-1_b": true, "": false, "Web": false, "a/b": false, "a b": false, strings.Repeat("a", 60): true} {
+	for name, want := range map[string]bool{"web": true, "web-1_b": true, "": false, "Web": false, "a/b": false, "a b": false, strings.Repeat("a", 63): true, strings.Repeat("a", 64): false} {
 		if validService(name) != want {
 			t.Errorf("%q: got %v", name, !want)
 		}

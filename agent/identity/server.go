@@ -5,7 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"net/url"
+	"path"
 	"slices"
+	"strings"
 
 	"argosy/internal/tlsfiles"
 )
@@ -15,6 +19,8 @@ type ServerOptions struct {
 	OptionalClients bool     // clients may show no certificate; one that they show has to be good all the same
 	MinVersion      uint16   // tls.VersionTLS12 unless set
 	ALPN            []string // to agree on, the best first; clients that offer only others are refused
+	// ClientIDs are the SPIFFE ids that clients may have, or what such ids begin with, followed by *. None: any, or none.
+	ClientIDs []string
 }
 
 // Server implements Identity. With a CA, clients must have certificates that it signed.
@@ -58,10 +64,33 @@ func (f *Files) ServerWith(o ServerOptions) *tls.Config {
 		if o.OptionalClients && len(s.PeerCertificates) == 0 {
 			return nil
 		}
-		return verifyChain(s.PeerCertificates, f.files.Roots(), x509.ExtKeyUsageClientAuth, "")
+		if err := verifyChain(s.PeerCertificates, f.files.Roots(), x509.ExtKeyUsageClientAuth, ""); err != nil {
+			return err
+		}
+		return permit(s.PeerCertificates[0], o.ClientIDs)
 	}
 	f.bindTickets(t)
 	return t
+}
+
+// permit says whether a client, whose certificate has been verified, has one of the ids.
+func permit(client *x509.Certificate, ids []string) error {
+	if len(ids) == 0 || len(client.URIs) == 1 && slices.ContainsFunc(ids, func(id string) bool { return covers(id, client.URIs[0]) }) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is none of the listener's client_spiffe_ids", ErrDenied, describe(client))
+}
+
+// covers reports whether an id of a configuration stands for a certificate's. Where it stands for all below it, those do not
+// count whose path could be read as another one.
+func covers(id string, got *url.URL) bool {
+	text := got.String()
+	below, all := strings.CutSuffix(id, "*")
+	if !all {
+		return text == id
+	}
+	return strings.HasPrefix(text, below) && len(text) > len(below) && got.RawPath == "" && path.Clean(got.Path) == got.Path &&
+		got.RawQuery == "" && !got.ForceQuery && got.Fragment == ""
 }
 
 // bindTickets makes tickets good only as long as the roots are those with which the client was verified. A client whose

@@ -18,10 +18,13 @@ const (
 	LimitSource      Limit = "source"      // too many are open from this address
 	LimitRate        Limit = "rate"        // too many are new
 	LimitQueue       Limit = "queue"       // too many wait
+	LimitHandshakes  Limit = "handshakes"  // too many TLS handshakes are under way
 )
 
 // AllLimits returns every limit, in a fixed order.
-func AllLimits() []Limit { return []Limit{LimitConnections, LimitSource, LimitRate, LimitQueue} }
+func AllLimits() []Limit {
+	return []Limit{LimitConnections, LimitSource, LimitRate, LimitQueue, LimitHandshakes}
+}
 
 // Limits of a listener; 0 is no limit.
 type Limits struct {

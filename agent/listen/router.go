@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -106,7 +107,7 @@ func (r *Router) terminate(ctx context.Context, in *Inbound) error {
 	}
 	carrier := relay.Carry(c)
 	t := tls.Server(carrier, r.TLS)
-	if err := t.HandshakeContext(ctx); err != nil {
+	if err := within(ctx, in.Conn, time.Time{}, t.Handshake); err != nil { // HandshakeContext would start a goroutine
 		return handshakeError(ctx, err)
 	}
 	if len(c.early) == 0 {
@@ -133,22 +134,50 @@ func handshakeError(ctx context.Context, err error) error {
 		// Also what a port scan or a TCP health check looks like.
 		return outcome.Errorf(outcome.Reset, "client left during the TLS handshake: %w", err)
 	case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
-		return outcome.Errorf(outcome.TLS, "TLS handshake of the client: not done in time")
+		return outcome.Errorf(outcome.TLS, "TLS handshake of the client: not done within handshake_timeout")
 	}
-	return outcome.Errorf(outcome.TLS, "TLS handshake of the client: %w", err)
+	return outcome.Errorf(outcome.TLS, "TLS handshake of the client: %w%s", err, hint(err))
 }
 
-// within calls read while reading from c ends at the deadline, and with ctx. Afterwards c has no deadline, unless ctx
-// has ended.
+// hint says what can be done about a client's failed handshake, where that can be guessed. crypto/tls has no types for most
+// of its errors.
+func hint(err error) string {
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) {
+		return ": the client does not speak TLS"
+	}
+	if alert, ok := outcome.Alert(err); ok {
+		if _, refused := outcome.Refusal(err); refused {
+			return ": the client does not accept our certificate; its log says why"
+		}
+		if alert == "protocol version not supported" {
+			return ": the client wants other versions of TLS"
+		}
+		return ""
+	}
+	for _, known := range []struct{ text, hint string }{
+		{"client didn't provide a certificate", "clients need a certificate of their own here; under Connect, one of a service in the mesh"},
+		{"unsupported versions", "look at min_version, and at the mesh config entry under Connect"},
+		{"no cipher suite supported", "look at the mesh config entry under Connect"},
+	} {
+		if strings.Contains(err.Error(), known.text) {
+			return ": " + known.hint
+		}
+	}
+	return ""
+}
+
+// within calls read while reading from c, and writing to it, ends at the deadline, and with ctx. Afterwards c has no
+// deadline, unless ctx has ended.
 func within(ctx context.Context, c net.Conn, deadline time.Time, read func() error) error {
 	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
 		deadline = d
 	}
-	c.SetReadDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	c.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	err := read()
 	if stop() {
-		c.SetReadDeadline(time.Time{})
+		c.SetDeadline(time.Time{})
 	} else if err == nil {
 		err = context.Cause(ctx)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/agent/socket"
+	"argosy/internal/unixsocket"
 )
 
 // Options of a listening socket.
@@ -31,7 +32,7 @@ type Options struct {
 	// Network is "tcp" unless set, or "unix".
 	Network string
 	// Unix is who may connect to a Unix socket.
-	Unix UnixFile
+	Unix unixsocket.Permission
 	// ReusePort lets several processes listen on the same address; the kernel spreads connections among them.
 	ReusePort bool
 	// Accepted are the settings of accepted connections.
@@ -54,7 +55,7 @@ type Socket struct {
 	left     bool     // to another process
 	listener acceptor // of Serve; nil before
 	accepted socket.Options
-	file     *socketFile // of a Unix socket
+	file     *unixsocket.File // of a Unix socket
 }
 
 // Open binds address and starts to listen: connections queue from now on. The address is "host:port", or the path of a
@@ -72,7 +73,7 @@ func Open(ctx context.Context, address string, o Options) (*Socket, error) {
 
 func open(ctx context.Context, address string, o Options) (*Socket, error) {
 	if o.Network == "unix" {
-		fd, file, err := bindUnix(address, o.Unix)
+		fd, file, err := unixsocket.Bind(address, o.Unix)
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +113,7 @@ func FromFile(f *os.File, o Options) (*Socket, error) {
 		err = fmt.Errorf("it is a %s socket, not %s", s.addr.Network(), o.network())
 	}
 	if err == nil && o.network() == "unix" {
-		s.file, err = findFile(s.addr.String())
+		s.file, err = unixsocket.Find(s.addr.String())
 	}
 	if err == nil {
 		err = s.use(o)
@@ -175,17 +176,13 @@ func (s *Socket) Tune(accepted socket.Options, fastOpen int) error {
 }
 
 // Permit changes who may connect to a Unix socket. For others it does nothing.
-func (s *Socket) Permit(u UnixFile) error {
-	uid, gid, err := u.ids()
-	if err != nil {
-		return err
-	}
+func (s *Socket) Permit(u unixsocket.Permission) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil {
 		return nil
 	}
-	return s.file.permit(u.Mode, uid, gid)
+	return s.file.Permit(u)
 }
 
 // FD is the listening descriptor, for whoever accepts in place of Serve. It does not block, and it stays the socket's.
@@ -222,7 +219,7 @@ func (s *Socket) close() {
 		return
 	}
 	if s.file != nil {
-		s.file.remove()
+		s.file.Remove()
 	}
 	closeFD(s.fd)
 	s.fd = -1

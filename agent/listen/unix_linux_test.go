@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"argosy/internal/unixsocket"
 )
 
 func exists(path string) bool {
@@ -48,7 +50,7 @@ func TestUnixSocket(t *testing.T) {
 
 func TestUnixSocketOfOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	u := UnixFile{Mode: 0o600}
+	u := unixsocket.Permission{Mode: 0o600}
 	if os.Getuid() == 0 {
 		u.Owner, u.Group = "root", "65534"
 	}
@@ -58,7 +60,7 @@ func TestUnixSocketOfOthers(t *testing.T) {
 		t.Errorf("mode %o, group %d: %v", st.Mode, st.Gid, err)
 	}
 	s.Stop()
-	if _, err := Open(context.Background(), path, Options{Network: "unix", Unix: UnixFile{Owner: "nobody-of-this-name"}}); err == nil || exists(path) {
+	if _, err := Open(context.Background(), path, Options{Network: "unix", Unix: unixsocket.Permission{Owner: "nobody-of-this-name"}}); err == nil || exists(path) {
 		t.Errorf("an owner that does not exist: %v, file left: %v", err, exists(path))
 	}
 }
@@ -170,7 +172,7 @@ func TestTakeOverRefuses(t *testing.T) {
 func TestUnixSocketPermit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	s := openSocket(t, path, Options{Network: "unix"})
-	if err := s.Permit(UnixFile{Mode: 0o606}); err != nil {
+	if err := s.Permit(unixsocket.Permission{Mode: 0o606}); err != nil {
 		t.Fatal(err)
 	}
 	if info, _ := os.Lstat(path); info.Mode().Perm() != 0o606 {

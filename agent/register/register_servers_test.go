@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/consultest"
@@ -24,15 +25,23 @@ func status(t *testing.T, c *consultest.Consul, want string) {
 		if err != nil {
 			return err
 		}
-		got := ""
-		for _, e := range all {
-			got += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
-		}
-		if got != want {
+		if got := shown(all); got != want {
 			return fmt.Errorf("got %q, want %q", got, want)
 		}
 		return nil
 	})
+}
+
+// shown are instances with their addresses and states.
+func shown(entries []*api.ServiceEntry) (text string) {
+	for _, e := range entries {
+		text += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
+	}
+	return text
+}
+
+func logTo(t *testing.T) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Info})
 }
 
 func TestRealRegistration(t *testing.T) {
@@ -47,9 +56,9 @@ func TestRealRegistration(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("keep=%v", keep), func(t *testing.T) {
 			c := consultest.Start(t, consultest.Options{Keep: keep})
-			r := New(c.Client, hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Info}))
+			r := New(c.Client, Options{Logger: logTo(t)})
 			start(t, r, Service{ID: "web-1", Name: "web", Address: "127.0.0.9", Port: 80, Tags: []string{"a"}, Meta: map[string]string{"version": "1"},
-				Native: true, CheckURL: health.URL, CheckInterval: time.Second})
+				Native: true, Check: HTTP, CheckURL: health.URL, CheckInterval: time.Second})
 			const good = "web-1 127.0.0.9:80 passing;"
 			status(t, c, good)
 			if keep {
@@ -101,10 +110,11 @@ func TestRealRegistrationIsStable(t *testing.T) {
 	for _, s := range []Service{
 		{ID: "a", Name: "web"},
 		{ID: "b", Name: "web", Port: 1, Address: "127.0.0.9", Tags: []string{"y", "x"}, Meta: map[string]string{"k": "v"}},
-		{ID: "c", Name: "web", Port: 1, Native: true, CheckURL: "http://127.0.0.1:1/", Tags: []string{}, Meta: map[string]string{}},
+		{ID: "d", Name: "web", Port: 2, Check: TTL, CheckTCP: "127.0.0.1:2"},
+		{ID: "c", Name: "web", Port: 1, Native: true, Check: HTTP, CheckURL: "http://127.0.0.1:1/", Tags: []string{}, Meta: map[string]string{}},
 	} {
-		r := New(c.Client, hclog.NewNullLogger())
-		if err := r.register(t.Context(), s); err != nil {
+		r := New(c.Client, Options{})
+		if err := r.register(t.Context(), s, true); err != nil {
 			t.Fatal(err)
 		}
 		have, err := r.look(t.Context(), s.ID, "")
@@ -113,7 +123,8 @@ func TestRealRegistrationIsStable(t *testing.T) {
 		}
 	}
 	checks, err := c.Client.Agent().Checks()
-	if err != nil || len(checks) != 1 || checks["service:c"] == nil || checks["service:c"].Type != "http" {
+	if err != nil || len(checks) != 3 || checks["service:c"] == nil || checks["service:c"].Type != "http" ||
+		checks["service:d"] == nil || checks["service:d"].Type != "ttl" || checks["service:d:tcp"] == nil || checks["service:d:tcp"].Type != "tcp" {
 		t.Errorf("checks %+v, %v", checks, err)
 	}
 }

@@ -2,11 +2,7 @@ package register
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -15,118 +11,16 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
-
-	"argosy/internal/consulclient"
-	"argosy/internal/settings"
 )
 
-// fakeAgent is a Consul agent's catalog, as far as a registrar sees it.
-type fakeAgent struct {
-	mu       sync.Mutex
-	services map[string]*api.AgentServiceRegistration
-	changed  chan struct{}
-	writes   []string
-	down     bool
-	slow     chan struct{} // registrations wait for it
-}
-
-func newFakeAgent(t *testing.T) (*fakeAgent, *api.Client) {
-	t.Helper()
-	f := &fakeAgent{services: map[string]*api.AgentServiceRegistration{}, changed: make(chan struct{})}
-	s := httptest.NewServer(f)
-	t.Cleanup(s.Close)
-	client, err := consulclient.New(settings.Consul{Address: s.URL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f, client
-}
-
-func (f *fakeAgent) change(g func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	g()
-	close(f.changed)
-	f.changed = make(chan struct{})
-}
-
-func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	down, slow := f.down, f.slow
-	f.mu.Unlock()
-	if down {
-		http.Error(w, "down", http.StatusInternalServerError)
-		return
-	}
-	path := r.URL.Path
-	switch {
-	case path == "/v1/agent/service/register":
-		var s api.AgentServiceRegistration
-		if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
-			panic(err)
-		}
-		if slow != nil {
-			<-slow
-		}
-		f.change(func() {
-			f.services[s.ID] = &s
-			f.writes = append(f.writes, "+"+s.ID)
-		})
-	case strings.HasPrefix(path, "/v1/agent/service/deregister/"):
-		id := strings.TrimPrefix(path, "/v1/agent/service/deregister/")
-		f.change(func() {
-			f.writes = append(f.writes, "-"+id)
-			if f.services[id] == nil {
-				http.Error(w, "Unknown service ID", http.StatusNotFound)
-			}
-			delete(f.services, id)
-		})
-	case path == "/v1/agent/services":
-		w.Write([]byte(`{"_nomad-task-alloc1-group-g-web-http": {"ID": "_nomad-task-alloc1-group-g-web-http", "Service": "web"}}`))
-	default:
-		f.serveService(w, r, strings.TrimPrefix(path, "/v1/agent/service/"))
-	}
-}
-
-func (f *fakeAgent) serveService(w http.ResponseWriter, r *http.Request, id string) {
-	hash := r.URL.Query().Get("hash")
-	for {
-		f.mu.Lock()
-		s, changed := f.services[id], f.changed
-		f.mu.Unlock()
-		if s == nil {
-			http.Error(w, "unknown service ID", http.StatusNotFound)
-			return
-		}
-		now := fmt.Sprintf("%s-%d-%v", s.Address, s.Port, s.Tags)
-		if now != hash {
-			json.NewEncoder(w).Encode(api.AgentService{ID: s.ID, Service: s.Name, Port: s.Port, Address: s.Address, Tags: s.Tags,
-				Meta: s.Meta, Connect: s.Connect, ContentHash: now})
-			return
-		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
-
-func (f *fakeAgent) has(id string) *api.AgentServiceRegistration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.services[id]
-}
-
-func (f *fakeAgent) log() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return strings.Join(f.writes, " ")
-}
-
 func quick(client *api.Client, logger hclog.Logger) *Registrar {
-	r := New(client, logger)
-	r.timing = timing{request: 2 * time.Second, recheck: time.Second, grace: 500 * time.Millisecond, min: 10 * time.Millisecond, max: 50 * time.Millisecond}
+	return quickly(client, Options{Logger: logger})
+}
+
+func quickly(client *api.Client, o Options) *Registrar {
+	r := New(client, o)
+	r.timing = timing{request: 2 * time.Second, recheck: time.Second, grace: 500 * time.Millisecond, min: 10 * time.Millisecond,
+		max: 50 * time.Millisecond, poll: 5 * time.Millisecond, nomad: 500 * time.Millisecond}
 	return r
 }
 
@@ -161,15 +55,15 @@ func TestKeepsServicesRegistered(t *testing.T) {
 	f, client := newFakeAgent(t)
 	r := quick(client, hclog.NewNullLogger())
 	web := Service{ID: "web-1", Name: "web", Address: "127.0.0.9", Port: 80, Tags: []string{"a"}, Meta: map[string]string{"version": "1"},
-		CheckURL: "http://127.0.0.1:1/health"}
+		Check: HTTP, CheckURL: "http://127.0.0.1:1/ready"}
 	db := Service{ID: "db-1", Name: "db", Port: 81, Native: true}
 	start(t, r, web, db)
 	eventually(t, r.Registered)
 	got := f.has("web-1")
-	if c := got.Check; c == nil || c.HTTP != web.CheckURL || c.Status != "passing" || c.Interval != "5s" || c.Timeout != "2s" || c.DeregisterCriticalServiceAfter != "10m0s" {
+	if c := got.Checks[0]; c.HTTP != web.CheckURL || c.Status != "passing" || c.Interval != "5s" || c.Timeout != "2s" || c.DeregisterCriticalServiceAfter != "10m0s" {
 		t.Errorf("check: %+v", c)
 	}
-	if got.Connect != nil || f.has("db-1").Connect == nil || !f.has("db-1").Connect.Native || f.has("db-1").Check != nil {
+	if got.Connect != nil || f.has("db-1").Connect == nil || !f.has("db-1").Connect.Native || f.has("db-1").Checks != nil {
 		t.Errorf("got %+v and %+v", got, f.has("db-1"))
 	}
 	if got := f.log(); got != "+web-1 +db-1" {
@@ -200,6 +94,23 @@ func TestKeepsServicesRegistered(t *testing.T) {
 	if err := r.Deregister(ctx); err != nil || f.log() != before {
 		t.Errorf("the second time: %v, wrote %s", err, strings.TrimPrefix(f.log(), before))
 	}
+}
+
+// A Consul that is told to stop answers what it holds back as if nothing had changed. It may come back without our services.
+func TestLostWhileConsulRestarts(t *testing.T) {
+	f, client := newFakeAgent(t)
+	r := quick(client, hclog.NewNullLogger())
+	r.timing.recheck = 5 * time.Minute
+	start(t, r, Service{ID: "web-1", Name: "web", Port: 80})
+	eventually(t, r.Registered)
+	f.change(func() { f.stopping = true })
+	eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.answered > 0
+	})
+	f.change(func() { f.stopping = false; clear(f.services) })
+	eventually(t, func() bool { return f.has("web-1") != nil })
 }
 
 func TestAnotherRunTakesOutWhatIsNotWanted(t *testing.T) {
@@ -287,10 +198,10 @@ func TestWarnsOfNomad(t *testing.T) {
 		alloc, service string
 		want           bool
 	}{{"alloc1", "web", true}, {"alloc2", "web", false}, {"alloc1", "db", false}, {"", "web", false}} {
-		t.Setenv("NOMAD_ALLOC_ID", c.alloc)
-		_, client := newFakeAgent(t)
+		f, client := newFakeAgent(t)
+		f.nomad = nomadHasWeb
 		var log sink
-		r := quick(client, hclog.New(&hclog.LoggerOptions{Output: &log}))
+		r := quickly(client, Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log}), Alloc: c.alloc})
 		stop := start(t, r, Service{ID: "x", Name: c.service, Port: 1}, Service{ID: "y", Name: "other", Port: 2})
 		eventually(t, r.Registered)
 		if c.want {
@@ -302,6 +213,9 @@ func TestWarnsOfNomad(t *testing.T) {
 		}
 	}
 }
+
+// nomadHasWeb is a node on which Nomad has registered web for the allocation alloc1.
+const nomadHasWeb = `{"_nomad-task-alloc1-group-g-web-http": {"ID": "_nomad-task-alloc1-group-g-web-http", "Service": "web", "Port": 80}}`
 
 type sink struct {
 	mu sync.Mutex

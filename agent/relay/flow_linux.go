@@ -120,7 +120,7 @@ func (f *Flow) decide(o outcome.Outcome, err error) {
 
 // breaks settles that the flow ends by a reset because of what happened on one side.
 func (f *Flow) breaks(i int, o outcome.Outcome, err error) {
-	if f.verdict != nil {
+	if f.verdict != nil && !denies(f.verdict.outcome, f.first, o) {
 		return
 	}
 	f.verdict = &verdict{o, err}

@@ -117,7 +117,7 @@ func (j *joined) closed(side Side) {
 func (j *joined) breaks(side Side, o outcome.Outcome, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.ended {
+	if j.ended && !denies(j.result.Outcome, j.result.First, o) {
 		return
 	}
 	j.ended, j.broken = true, true

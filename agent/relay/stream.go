@@ -81,7 +81,7 @@ func classify(side Side, answered bool, err error) outcome.Outcome {
 		return outcome.TLS
 	}
 	if op != nil && op.Op == "remote error" { // one that we have got
-		if side == Server && !answered {
+		if _, refused := outcome.Refusal(err); refused && side == Server && !answered {
 			return outcome.Denied
 		}
 		return outcome.TLS
@@ -91,6 +91,12 @@ func classify(side Side, answered bool, err error) outcome.Outcome {
 		return outcome.TLS
 	}
 	return outcome.Reset
+}
+
+// denies reports whether a refusal by the server goes before what has been found out already: its first sign is often that
+// it takes no more bytes, and the alert that says why is read after that.
+func denies(known outcome.Outcome, first Side, found outcome.Outcome) bool {
+	return found == outcome.Denied && known == outcome.Reset && first == Server
 }
 
 func (s *stream) move() error {

@@ -35,6 +35,7 @@ func aims() []aim {
 		{scenario: "idle-tls", figure: "memory per connection", against: "haproxy", most: 0.5},
 		{scenario: "idle-mtls", figure: "memory per connection", against: "consul", most: 0.25},
 		{scenario: "handshakes-tls", figure: "handshakes", against: "haproxy", least: 1.2},
+		{scenario: "x25519-tls", figure: "handshakes", against: "haproxy", least: 1.2},
 		{scenario: "requests-tls", figure: "CPU per request", against: "haproxy", most: 0.9},
 		{scenario: "bulk-tls", figure: "CPU, 1 stream", against: "haproxy", most: 1},
 		{scenario: "bulk-tls", figure: "CPU, 8 streams", against: "haproxy", most: 1},

@@ -21,6 +21,7 @@ func panels() []panel {
 		{"latency", "p99", "p99 at 2,000 requests a second", false},
 		{"requests-tls", "CPU per request", "TLS: CPU per small request", false},
 		{"handshakes-tls", "CPU per handshake", "TLS: CPU per handshake", false},
+		{"x25519-tls", "CPU per handshake", "TLS: CPU per handshake with X25519", false},
 		{"bulk-tls", "CPU, 8 streams", "TLS: CPU of 8 streams", false},
 		{"idle-tls", "memory per connection", "TLS: memory per idle connection", false},
 		{"requests-mtls", "requests", "mTLS: small requests", true},

@@ -56,13 +56,25 @@ func latency(ctx context.Context, l *lab, g *target) (sample, error) {
 	return s, nil
 }
 
+// warmUp connections come and go, warmUps times, before the memory of idle ones is measured: what a program brings into
+// memory once, with its first connections and with its first tidying up, is no connection's.
+const (
+	warmUp  = 100
+	warmUps = 20
+)
+
 // idle holds connections that have carried a few bytes once.
 func idle(ctx context.Context, l *lab, g *target) (sample, error) {
 	dial := g.dial(false)
-	if held, err := load.Hold(ctx, dial, 1); err != nil {
-		return nil, err
-	} else {
+	for range warmUps {
+		held, err := load.Hold(ctx, dial, warmUp)
+		if err != nil {
+			return nil, err
+		}
 		held.Close()
+	}
+	if err := backoff.Sleep(ctx, min(l.settings.Rest, 5*time.Second)); err != nil {
+		return nil, err
 	}
 	before, err := g.usage()
 	if err != nil {
@@ -122,7 +134,10 @@ func churn(ctx context.Context, l *lab, g *target) (sample, error) {
 		if r.Count < int64(l.settings.Churn) {
 			return nil, fmt.Errorf("round %d: %d of %d connections succeeded: %w", round+1, r.Count, l.settings.Churn, r.Err)
 		}
-		if err := backoff.Sleep(ctx, min(l.settings.Rest/5, 2*time.Second)); err != nil {
+		if round > 0 && round < 9 {
+			continue
+		}
+		if err := backoff.Sleep(ctx, min(l.settings.Rest/2, 5*time.Second)); err != nil {
 			return nil, err
 		}
 		if last, err = g.usage(); err != nil {

@@ -81,8 +81,8 @@ func (l *lab) write(name, text string) (string, error) {
 
 // clientTLS is what the load's clients speak. They do not look at the certificate's signatures: their own cost is not
 // what is measured.
-func clientTLS(resume bool) *tls.Config {
-	c := &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}
+func clientTLS(resume bool, groups ...tls.CurveID) *tls.Config {
+	c := &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, CurvePreferences: groups}
 	if resume {
 		c.ClientSessionCache = tls.NewLRUClientSessionCache(64)
 	}
@@ -202,9 +202,9 @@ func (g *target) passes(ctx context.Context) error {
 }
 
 // dial makes connections as clients of the topology do.
-func (g *target) dial(resume bool) load.Dial {
+func (g *target) dial(resume bool, groups ...tls.CurveID) load.Dial {
 	if g.tls {
-		return load.TLS(g.addr, clientTLS(resume))
+		return load.TLS(g.addr, clientTLS(resume, groups...))
 	}
 	return load.Plain(g.addr)
 }

@@ -1,27 +1,10 @@
 package proxies
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
-
-// What stands between the marks of a page is written by Insert; the rest is left alone.
-const (
-	beginMark = "<!-- make bench-report writes from here -->"
-	endMark   = "<!-- to here -->"
-)
-
-// Insert puts text between the marks of a page.
-func Insert(page, text string) (string, error) {
-	before, rest, ok := strings.Cut(page, beginMark)
-	_, after, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return "", errors.New("the page has no place for the figures: " + beginMark + " ... " + endMark)
-	}
-	return before + beginMark + "\n" + strings.TrimRight(text, "\n") + "\n" + endMark + after, nil
-}
 
 // Markdown is the report for the documentation. chart is where the page finds its chart.
 func (r *Report) Markdown(chart string) string {

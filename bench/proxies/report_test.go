@@ -97,23 +97,6 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-func TestInsert(t *testing.T) {
-	page := "before\n" + beginMark + "\nold\n" + endMark + "\nafter\n"
-	want := "before\n" + beginMark + "\nnew\n" + endMark + "\nafter\n"
-	once, err := Insert(page, "new\n\n")
-	if err != nil || once != want {
-		t.Errorf("%q, %v", once, err)
-	}
-	if twice, err := Insert(once, "new"); err != nil || twice != want {
-		t.Errorf("%q, %v", twice, err)
-	}
-	for _, page := range []string{"", beginMark, endMark, endMark + beginMark} {
-		if _, err := Insert(page, "new"); err == nil {
-			t.Errorf("%q has a place", page)
-		}
-	}
-}
-
 // The chart is well-formed, whatever the figures are.
 func TestChart(t *testing.T) {
 	zero := &Result{Name: "idle"}

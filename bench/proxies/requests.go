@@ -4,6 +4,7 @@ package proxies
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/csv"
 	"fmt"
 	"os/exec"
@@ -32,7 +33,10 @@ func scenarios() (list []scenario) {
 		if t == plain {
 			add("connections", "a new connection for each request", scenario{direct: true, measure: connections})
 		} else {
-			add("handshakes", "a new connection for each request", scenario{measure: handshakes})
+			add("handshakes", "a new connection for each request", scenario{measure: handshakes()})
+			if t == inTLS {
+				add("x25519", "the same, by clients that know no other key exchange than X25519", scenario{measure: handshakes(tls.X25519)})
+			}
 		}
 		add("bulk", "1 and 8 streams of bytes to the client", scenario{backend: sources, direct: true, measure: bulk})
 		add("latency", "latency at 2,000 requests a second on 50 connections", scenario{direct: true, measure: latency})
@@ -152,29 +156,31 @@ func connections(ctx context.Context, l *lab, g *target) (sample, error) {
 }
 
 // handshakes opens connections that have a TLS handshake on their way. Where the client speaks TLS itself, it does so
-// without and with the session of an earlier one.
-func handshakes(ctx context.Context, l *lab, g *target) (all sample, err error) {
-	for _, resume := range []bool{false, true} {
-		if resume && !g.tls {
-			break
-		}
-		dial := g.dial(resume)
-		load.Dials(ctx, dial, 1, 50*time.Millisecond)
-		unit := "handshake"
-		if resume {
-			unit = "resumed handshake"
-		}
-		s, err := spent(g, unit, func() (load.Result, error) {
-			r := load.Dials(ctx, dial, 16, l.settings.Slice)
-			if r.Errors > r.Count/100 {
-				return r, r.Err
+// without and with the session of an earlier one. groups are the key exchanges it offers, Go's own choice if none.
+func handshakes(groups ...tls.CurveID) func(context.Context, *lab, *target) (sample, error) {
+	return func(ctx context.Context, l *lab, g *target) (all sample, err error) {
+		for _, resume := range []bool{false, true} {
+			if resume && !g.tls {
+				break
 			}
-			return r, nil
-		})
-		if err != nil {
-			return nil, err
+			dial := g.dial(resume, groups...)
+			load.Dials(ctx, dial, 1, 50*time.Millisecond)
+			unit := "handshake"
+			if resume {
+				unit = "resumed handshake"
+			}
+			s, err := spent(g, unit, func() (load.Result, error) {
+				r := load.Dials(ctx, dial, 16, l.settings.Slice)
+				if r.Errors > r.Count/100 {
+					return r, r.Err
+				}
+				return r, nil
+			})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, s...)
 		}
-		all = append(all, s...)
+		return all, nil
 	}
-	return all, nil
 }

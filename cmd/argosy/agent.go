@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,9 +27,9 @@ Usage: argosy agent -config FILE|DIR [-config ...] [-log-level LEVEL]
 
   Runs one proxy: accepts connections, finds out by a Dtab where each is to go, and moves the bytes.
 
-  SIGTERM and SIGINT drain: the agent leaves the catalog, goes on accepting for the propagation time, stops accepting,
-  and lets open connections end. A second SIGINT drops them. SIGHUP reads the configuration again: all of it is taken
-  over, or, when anything in it is wrong, nothing.
+  SIGTERM and SIGINT drain: the agent becomes critical in the catalog, goes on accepting for the propagation time, stops
+  accepting, lets open connections end, and leaves the catalog. A second signal drops them. SIGHUP reads the configuration
+  again: all of it is taken over, or, when anything in it is wrong, nothing.
 
 Options:
 
@@ -84,10 +84,14 @@ func (c *agentCommand) Run(args []string) int {
 	if n := a.Procs(); n > 0 && os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(n)
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
+		if os.Getenv("GOGC") == "" {
+			pacing, stop := context.WithCancel(context.Background()) // also while it drains
+			var running sync.WaitGroup
+			running.Go(func() { process.PaceCollections(pacing) })
+			defer running.Wait()
+			defer stop()
+		}
 		fmt.Fprintln(c.out, where(cfg.Name, a)) // here: who has read it may send signals
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
@@ -116,15 +120,11 @@ func (c *agentCommand) Run(args []string) int {
 	}, a.Cut)
 }
 
-// gcPercent is Go's GOGC. Bytes that move make no garbage, new connections some: with half of Go's own value a collection
-// comes twice as often, which costs about a hundredth of a connection's price, and idle connections take a third less memory.
-const gcPercent = 50
-
 // where says on one line where the agent listens.
 func where(name string, a *agent.Agent) string {
 	var parts []string
 	for _, l := range a.Listeners() {
 		parts = append(parts, fmt.Sprintf("%s on %s to %s", l.Name, l.Address, l.Destination))
 	}
-	return fmt.Sprintf("argosy agent %s: %s; admin http://%s", name, strings.Join(parts, ", "), a.AdminAddress())
+	return fmt.Sprintf("argosy agent %s: %s; admin %s", name, strings.Join(parts, ", "), a.AdminURL())
 }

@@ -16,7 +16,13 @@ import (
 const agentFlags = `
   -agent URL        The admin endpoint of an agent to ask. Repeatable.
   -service NAME     Ask the agents that Consul's catalog has under this name.
-                    Repeatable; Consul is where CONSUL_HTTP_ADDR says.`
+                    Repeatable; Consul is where CONSUL_HTTP_ADDR says.` + agentDoorFlags
+
+const agentDoorFlags = `
+  -agent-token-file, -agent-ca-file, -agent-cert-file, -agent-key-file FILE
+                    For agents that want a token or a certificate; else
+                    ARGOSY_ADMIN_TOKEN_FILE, ARGOSY_ADMIN_CACERT,
+                    ARGOSY_ADMIN_CLIENT_CERT and ARGOSY_ADMIN_CLIENT_KEY.`
 
 const agentOptions = `
 
@@ -24,10 +30,13 @@ const agentOptions = `
   environment variable ARGOSY_AGENTS lists, with commas between them.`
 
 // agentFlagSet are the flags that say which agents there are.
-type agentFlagSet struct{ agents, services list }
+type agentFlagSet struct {
+	*adminFlags
+	agents, services list
+}
 
 func agentFlagsOf(f *flag.FlagSet) *agentFlagSet {
-	a := &agentFlagSet{}
+	a := &agentFlagSet{adminFlags: adminFlagsOf(f, "agent-")}
 	f.Var(&a.agents, "agent", "")
 	f.Var(&a.services, "service", "")
 	return a
@@ -41,8 +50,8 @@ func (f *agentFlagSet) configured() bool {
 	return len(f.agents)+len(f.services) > 0 || strings.Trim(os.Getenv("ARGOSY_AGENTS"), ", ") != ""
 }
 
-// fleet finds the agents.
-func (f *agentFlagSet) fleet(ctx context.Context) (*fleet.Fleet, error) {
+// find finds the agents.
+func (f *agentFlagSet) find(ctx context.Context) (*fleet.Fleet, error) {
 	if !f.configured() {
 		return nil, errNoAgents
 	}
@@ -64,5 +73,5 @@ func (f *agentFlagSet) fleet(ctx context.Context) (*fleet.Fleet, error) {
 		}
 		agents = append(agents, found...)
 	}
-	return fleet.New(agents)
+	return f.fleet(agents...)
 }

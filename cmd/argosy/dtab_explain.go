@@ -7,7 +7,6 @@ import (
 
 	"argosy/dtab"
 	"argosy/internal/explanation"
-	"argosy/internal/fleet"
 	"argosy/namerd/client"
 )
 
@@ -32,7 +31,7 @@ Usage: argosy dtab explain [options] NAME [NAMESPACE]
 Options:
 
   -dtab TEXT        Entries behind the table, for this question only.
-  -agent URL        Ask the agent with this admin endpoint instead.
+  -agent URL        Ask the agent with this admin endpoint instead.` + agentDoorFlags + `
   -connection ID    Start from a live connection of the agent: where it went, and
                     where its name goes now.` + namerdFlags + `
 
@@ -49,6 +48,7 @@ func (c *dtabExplainCommand) Run(args []string) int {
 	f := c.namerdFlags("dtab explain")
 	text := f.String("dtab", "", "")
 	agent := f.String("agent", "", "")
+	admin := adminFlagsOf(f.FlagSet, "agent-")
 	connection := f.String("connection", "", "")
 	rest, code, ok := c.parse(f.FlagSet, args, c.Help)
 	if !ok {
@@ -65,7 +65,7 @@ func (c *dtabExplainCommand) Run(args []string) int {
 		return c.usage("dtab explain: -connection goes with -agent, and without a name")
 	}
 	if *connection != "" {
-		return c.askAgent(f, *agent, "", *connection, in.table)
+		return c.askAgent(f, admin, *agent, "", *connection, in.table)
 	}
 	if len(rest) < 1 || len(rest) > 2 {
 		return c.usage("dtab explain: give a name such as /svc/redis, and perhaps a namespace")
@@ -82,7 +82,7 @@ func (c *dtabExplainCommand) Run(args []string) int {
 	case *agent != "" && len(rest) == 2:
 		return c.usage("dtab explain: an agent has one table: give no namespace with -agent")
 	case *agent != "":
-		return c.askAgent(f, *agent, name.String(), "", in.table)
+		return c.askAgent(f, admin, *agent, name.String(), "", in.table)
 	}
 	return c.withNamerd(f, func(ctx context.Context, n *client.Client) error {
 		x, err := n.Explain(ctx, ns, name, in.table)
@@ -94,8 +94,8 @@ func (c *dtabExplainCommand) Run(args []string) int {
 }
 
 // askAgent asks an agent for a name, or for the name of a connection.
-func (c *dtabExplainCommand) askAgent(f *namerdFlagSet, agent, name, connection string, local dtab.Dtab) int {
-	agents, err := fleet.New([]string{agent})
+func (c *dtabExplainCommand) askAgent(f *namerdFlagSet, admin *adminFlags, agent, name, connection string, local dtab.Dtab) int {
+	agents, err := admin.fleet(agent)
 	if err != nil {
 		return c.usage("dtab explain: %v", err)
 	}
@@ -105,7 +105,7 @@ func (c *dtabExplainCommand) askAgent(f *namerdFlagSet, agent, name, connection 
 		err = c.show(f, x)
 	}
 	if err != nil {
-		return c.fail(err)
+		return c.fail(withAdminHint(err))
 	}
 	return exitOK
 }

@@ -98,7 +98,7 @@ const planWait = 5 * time.Second
 
 // plan asks the agents about a table.
 func (m *meta) plan(ctx context.Context, agents *agentFlagSet, ns string, table dtab.Dtab, wait time.Duration) (*plan.Fleet, error) {
-	fleet, err := agents.fleet(ctx)
+	fleet, err := agents.find(ctx)
 	if err != nil {
 		return nil, err
 	}

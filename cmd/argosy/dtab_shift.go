@@ -175,7 +175,7 @@ func (c *dtabShiftCommand) shift(ctx context.Context, f *shiftFlags, n *client.C
 		o.Checks = append(o.Checks, q)
 	}
 	if f.agents.configured() {
-		agents, err := f.agents.fleet(ctx)
+		agents, err := f.agents.find(ctx)
 		if err != nil {
 			return exitOK, err
 		}

@@ -116,8 +116,8 @@ func (m *meta) logger(s settings.Log) hclog.Logger {
 }
 
 // serve runs a long-lived command. The context that run gets ends with the first SIGTERM or SIGINT, upon which it is to
-// drain and return; every SIGHUP puts something into reload, unless a reload is waiting there already. A second SIGINT
-// calls cut, after which run is expected to return at once; a third ends the process.
+// drain and return; every SIGHUP puts something into reload, unless a reload is waiting there already. A second one
+// of the two calls cut, after which run is expected to return at once; a third ends the process.
 func (m *meta) serve(run func(ctx context.Context, reload <-chan struct{}) error, cut func()) int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -144,17 +144,15 @@ func (m *meta) serve(run func(ctx context.Context, reload <-chan struct{}) error
 				case reload <- struct{}{}:
 				default:
 				}
-			case syscall.SIGINT:
+			default:
 				interrupts++
 				if interrupts == 2 && cut != nil {
-					fmt.Fprintln(m.errs, "argosy: interrupted again: closing everything now")
+					fmt.Fprintln(m.errs, "argosy: told to end again: closing everything now")
 					cut()
 				}
 				if interrupts > 2 {
 					return exitFailed
 				}
-				stop()
-			default:
 				stop()
 			}
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -12,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"argosy/internal/consulclient"
-	"argosy/internal/tlsfiles"
+	"argosy/internal/door"
 	"argosy/namer"
 	"argosy/namer/mounts"
 	"argosy/namerd"
@@ -38,8 +37,8 @@ Usage: argosy namerd -config FILE|DIR [-config ...]
   dtab, namerctl, Linkerd, linkerd-tcp and agents. Agents that read Consul
   themselves need no namerd to be up.
 
-  SIGHUP reloads the log level, read_only and the tokens, SIGTERM ends the
-  server.
+  SIGHUP reloads the log level, read_only and who may come in, SIGTERM ends
+  the server.
 
 Options:
 
@@ -64,26 +63,26 @@ func (c *namerdCommand) Run(args []string) int {
 		return c.fail(err)
 	}
 	logger := c.logger(cfg.Log).Named(cfg.Name)
-	tables, closeTables, err := tableStore(cfg, logger)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	tables, closeTables, err := tableStore(cfg, logger, registry)
 	if err != nil {
 		return c.fail(err)
 	}
 	defer closeTables()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	tables = store.WithGauge(tables, registry)
 	naming, err := openNames(cfg, tables, logger, registry)
 	if err != nil {
 		return c.fail(err)
 	}
 	defer naming.Close()
-	listener, err := listenHTTP(cfg.HTTP, logger)
+	listener, entrance, err := openDoor(cfg.HTTP, logger, registry)
 	if err != nil {
 		return c.fail(fmt.Errorf("http: %w", err))
 	}
 	server := namerd.NewServer(tables, namerd.Options{
 		Logger: logger, Registry: registry, ReadOnly: cfg.HTTP.ReadOnly, Names: naming,
-		Tokens: tokens(cfg.HTTP), Certificates: cfg.HTTP.TLS != nil && cfg.HTTP.TLS.Optional,
+		Door: entrance,
 	})
 	runMesh, err := openMesh(cfg.Mesh, naming, logger, registry)
 	if err != nil {
@@ -100,13 +99,17 @@ func (c *namerdCommand) Run(args []string) int {
 				return err
 			case <-reload:
 				next, err := config.Load(paths)
+				var peers *door.Peers
+				if err == nil {
+					peers, err = door.FilePeers(next.HTTP.TLS, logger)
+				}
 				if err != nil {
 					logger.Error("reload refused, going on as before", "error", err)
 					continue
 				}
 				logger.SetLevel(hclog.LevelFromString(next.Log.Level))
 				server.SetReadOnly(next.HTTP.ReadOnly)
-				server.SetTokens(tokens(next.HTTP))
+				entrance.Use(next.HTTP.Door, peers)
 				logger.Info("reloaded", "read_only", next.HTTP.ReadOnly, "log_level", next.Log.Level)
 			}
 		}
@@ -114,7 +117,7 @@ func (c *namerdCommand) Run(args []string) int {
 }
 
 // tableStore opens the store that the configuration names; done gives it back.
-func tableStore(cfg *config.Config, logger hclog.Logger) (tables store.Historian, done func(), err error) {
+func tableStore(cfg *config.Config, logger hclog.Logger, registry *prometheus.Registry) (tables store.Historian, done func(), err error) {
 	done = func() {}
 	switch {
 	case cfg.Memory != nil:
@@ -126,7 +129,7 @@ func tableStore(cfg *config.Config, logger hclog.Logger) (tables store.Historian
 		}
 		return s, func() { s.Close() }, nil
 	}
-	client, err := consulclient.New(cfg.Consul)
+	client, err := consulclient.Shared(cfg.Consul, logger, registry)
 	if err != nil {
 		return nil, nil, fmt.Errorf("consul: %w", err)
 	}
@@ -146,32 +149,23 @@ func openNames(cfg *config.Config, tables store.Store, logger hclog.Logger, regi
 	}, logger), nil
 }
 
-// listenHTTP listens as the configuration says, and complains where that lets everybody in.
-func listenHTTP(h config.HTTP, logger hclog.Logger) (net.Listener, error) {
+// openDoor listens for the API as the configuration says, and complains where that lets everybody in.
+func openDoor(h config.HTTP, logger hclog.Logger, registry *prometheus.Registry) (net.Listener, *door.Door, error) {
+	warnOfExposed(h, logger)
+	peers, err := door.FilePeers(h.TLS, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := door.Listen(h.Door, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, door.New(h.Door, peers, door.Options{Logger: logger, Registry: registry, Realm: "namerd"}), nil
+}
+
+func warnOfExposed(h config.HTTP, logger hclog.Logger) {
 	if missing := h.Exposed(); missing != "" {
 		logger.Warn("the API is open to the network without "+missing+": whoever reaches it can read tables, and change them unless it is read-only",
 			"address", h.Address, "read_only", h.ReadOnly)
 	}
-	var config *tls.Config
-	if h.TLS != nil {
-		files, err := tlsfiles.New(h.TLS.CertFile, h.TLS.KeyFile, h.TLS.ClientCAFile)
-		if err != nil {
-			return nil, err
-		}
-		files.SetLogger(logger)
-		config = files.Server(h.TLS.Optional)
-	}
-	l, err := net.Listen("tcp", h.Address)
-	if err != nil || config == nil {
-		return l, err
-	}
-	return tls.NewListener(l, config), nil
-}
-
-func tokens(h config.HTTP) []namerd.Token {
-	var out []namerd.Token
-	for _, t := range h.Tokens {
-		out = append(out, namerd.Token{Name: t.Name, Secret: t.Secret, Write: t.Write})
-	}
-	return out
 }

@@ -110,7 +110,7 @@ store "files" { dir = "`+tables+`" }
 
 func TestNamerdWarnsWhenOpen(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "namerd.hcl")
-	write(t, config, "http { address = \":0\" }\nstore \"memory\" {}\n")
+	write(t, config, "http {\n  address = \":0\"\n  insecure = true\n}\nstore \"memory\" {}\n")
 	var log syncBuffer
 	ended := make(chan int, 1)
 	go func() { ended <- run([]string{"namerd", "-config", config}, strings.NewReader(""), &log, &log) }()

@@ -365,7 +365,7 @@ connections: 2 touched; those that are open stay open, new ones go elsewhere
 nothing is known: no agent that uses this namespace could be asked
 `, ""},
 		{[]string{"plan"}, 2, "", "argosy: dtab plan: the table is missing: name a file, - for standard input, or give -dtab '/svc => ...'\n"},
-		{[]string{"plan", "-dtab", "", "-agent", "ftp://x"}, 1, "", "argosy: address of an agent \"ftp://x\" is no URL: give that of its admin endpoint, such as http://ADDR\n"},
+		{[]string{"plan", "-dtab", "", "-agent", "ftp://x"}, 1, "", "argosy: address of an agent \"ftp://x\" is no URL: give that of its admin endpoint, such as http://ADDR or unix:/run/argosy/admin.sock\n"},
 		{[]string{"plan", "-dtab", "", "-wait", "1h"}, 2, "", "argosy: dtab plan: -wait is more than 0 and at most 30s\n" + hintLine},
 		{[]string{"update", "default", "-dtab", "/cluster => /#/static"}, 2, "", `1 agent asked about namespace default: 1 name in use, 2 connections open
 

@@ -18,13 +18,17 @@ type Consul struct {
 	Addr     string // host:port of the HTTP API
 	GRPCAddr string
 
+	name    string // of its log and configuration
+	http    int
+	grpc    int
+	serf    int
 	stack   *Stack
 	program string
 	args    []string
 	proc    *Proc
 }
 
-const consulHCL = `node_name            = "stack"
+const consulHCL = `node_name            = %q
 bind_addr            = "127.0.0.1"
 client_addr          = "127.0.0.1"
 disable_update_check = true
@@ -62,30 +66,42 @@ func startConsul(ctx context.Context, s *Stack) (*Consul, error) {
 	if err != nil {
 		return nil, err
 	}
-	http, grpc := s.Port(), s.Port()
-	c := &Consul{Addr: fmt.Sprintf("127.0.0.1:%d", http), GRPCAddr: fmt.Sprintf("127.0.0.1:%d", grpc), stack: s, program: program}
-	text := fmt.Sprintf(consulHCL, http, grpc, s.Port(), s.Port())
-	c.args = []string{"agent"}
+	c := newConsul(s, "consul", program)
+	text := ""
 	if s.options.ConsulKeeps {
-		text += fmt.Sprintf(consulKeepsHCL, s.Path("consul"))
+		text = fmt.Sprintf(consulKeepsHCL, s.Path("consul"))
 	} else {
 		c.args = append(c.args, "-dev")
 	}
-	c.args = append(c.args, "-config-file="+s.Path("consul.hcl"))
-	if s.options.ConsulHCL != "" {
-		c.args = append(c.args, "-config-file="+s.Path("consul-more.hcl"))
-		if err := os.WriteFile(s.Path("consul-more.hcl"), []byte(s.options.ConsulHCL), 0o644); err != nil {
-			return nil, err
-		}
-	}
-	if err := os.WriteFile(s.Path("consul.hcl"), []byte(text), 0o644); err != nil {
+	if err := c.configure("stack", text); err != nil {
 		return nil, err
 	}
 	return c, c.run()
 }
 
+// newConsul gives an agent its ports.
+func newConsul(s *Stack, name, program string) *Consul {
+	c := &Consul{name: name, http: s.Port(), grpc: s.Port(), serf: s.Port(), stack: s, program: program, args: []string{"agent"}}
+	c.Addr, c.GRPCAddr = fmt.Sprintf("127.0.0.1:%d", c.http), fmt.Sprintf("127.0.0.1:%d", c.grpc)
+	return c
+}
+
+// configure writes the agent's configuration, with more for this one, and what the stack's options say.
+func (c *Consul) configure(node, more string) error {
+	s := c.stack
+	text := fmt.Sprintf(consulHCL, node, c.http, c.grpc, s.Port(), c.serf) + more
+	for _, text := range []string{text, s.options.ConsulHCL} { // the later one has the last word
+		file := s.Path(fmt.Sprintf("%s-%d.hcl", c.name, len(c.args)))
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+		c.args = append(c.args, "-config-file="+file)
+	}
+	return nil
+}
+
 func (c *Consul) run() (err error) {
-	c.proc, err = c.stack.launch("consul", c.program, c.args, c.stack.bareEnv())
+	c.proc, err = c.stack.launch(c.name, c.program, c.args, c.stack.bareEnv())
 	return err
 }
 
@@ -121,6 +137,9 @@ func (c *Consul) Ready(ctx context.Context) error {
 
 // Kill ends the agent with SIGKILL. Restart brings it back.
 func (c *Consul) Kill() { c.proc.Kill() }
+
+// Stop ends the agent with SIGTERM. Restart brings it back.
+func (c *Consul) Stop() error { return c.proc.Stop(10 * time.Second) }
 
 // Restart starts the agent again on the same ports, killing it first if it runs, and waits for a leader. Its state is
 // lost unless the stack was started with ConsulKeeps.

@@ -21,7 +21,7 @@ func (f *Fleet) Delete(ctx context.Context, path string, query url.Values, v any
 
 func (f *Fleet) request(ctx context.Context, method, path string, query url.Values, v any) error {
 	if err := f.ask(ctx, method, f.agents[0], path, query, "", v); err != nil {
-		return fmt.Errorf("agent at %s: %w", f.agents[0], err)
+		return fmt.Errorf("agent at %s: %w", f.agents[0].name, err)
 	}
 	return nil
 }

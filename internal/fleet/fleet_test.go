@@ -42,7 +42,7 @@ func startFake(t *testing.T) *fake {
 func TestTraffic(t *testing.T) {
 	t.Parallel()
 	one, two := startFake(t), startFake(t)
-	f, err := New([]string{one.URL + "/", two.URL, one.URL})
+	f, err := New([]string{one.URL + "/", two.URL, one.URL}, Options{})
 	if err != nil || f.Size() != 2 {
 		t.Fatal(f.Size(), err)
 	}
@@ -87,7 +87,7 @@ func TestAgentsThatRefuse(t *testing.T) {
 	one := startFake(t)
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	f, err := New([]string{one.URL, gone.URL})
+	f, err := New([]string{one.URL, gone.URL}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestAgentsThatRefuse(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	for _, bad := range []string{"", "ftp://x", "http://", "http://x?y", "::"} {
-		if _, err := New([]string{bad}); err == nil {
+		if _, err := New([]string{bad}, Options{}); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}

@@ -59,14 +59,14 @@ func (t *Traffic) Look(ctx context.Context) (Seen, error) {
 	defer cancel()
 	var mu sync.Mutex
 	now, errs := map[string]seen{}, map[string]error{}
-	t.fleet.each(func(_ int, agent string) {
-		s, err := t.fleet.counters(ctx, agent, t.name)
+	t.fleet.each(func(_ int, a *agent) {
+		s, err := t.fleet.counters(ctx, a, t.name)
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
-			errs[agent] = err
+			errs[a.name] = err
 		} else {
-			now[agent] = s
+			now[a.name] = s
 		}
 	})
 	if len(now) == 0 {
@@ -117,16 +117,16 @@ func grown(before, now uint64) uint64 {
 }
 
 func (t *Traffic) nobody(errs map[string]error) error {
-	for _, agent := range t.fleet.agents {
-		if err := errs[agent]; err != nil {
-			return fmt.Errorf("none of the agents answers: agent at %s: %w", agent, err)
+	for _, a := range t.fleet.agents {
+		if err := errs[a.name]; err != nil {
+			return fmt.Errorf("none of the agents answers: agent at %s: %w", a.name, err)
 		}
 	}
 	return errors.New("there are no agents")
 }
 
 // counters asks an agent for the counters of a name. They have no clusters where the name is not in use.
-func (f *Fleet) counters(ctx context.Context, agent, name string) (seen, error) {
+func (f *Fleet) counters(ctx context.Context, a *agent, name string) (seen, error) {
 	var routes struct {
 		Destinations []struct {
 			Name     string
@@ -138,7 +138,7 @@ func (f *Fleet) counters(ctx context.Context, agent, name string) (seen, error) 
 			}
 		}
 	}
-	if err := f.ask(ctx, http.MethodGet, agent, "/v1/routes", url.Values{"name": {name}}, "", &routes); err != nil {
+	if err := f.ask(ctx, http.MethodGet, a, "/v1/routes", url.Values{"name": {name}}, "", &routes); err != nil {
 		return seen{}, err
 	}
 	for _, d := range routes.Destinations {

@@ -77,8 +77,8 @@ var rules = []struct {
 			below(to, "github.com/hashicorp/nomad") && !below(to, "github.com/hashicorp/nomad/api") ||
 			below(to, "github.com/prometheus/prometheus")
 	}},
-	{"gRPC stays with the interface that speaks it", func(from, to string) bool {
-		return below(to, "google.golang.org/grpc") && !below(from, "argosy/namerd/mesh")
+	{"gRPC stays with those who speak it", func(from, to string) bool {
+		return below(to, "google.golang.org/grpc") && !belowAny(from, "argosy/namerd/mesh", "argosy/agent/identity")
 	}},
 	{"libraries never import a command", func(from, to string) bool { return below(to, "argosy/cmd") }},
 }

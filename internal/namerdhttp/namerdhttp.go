@@ -26,7 +26,7 @@ var ErrLate = errors.New("does not answer in time")
 
 // Options may be left out.
 type Options struct {
-	TokenFile string          // holds a bearer token to send; read at each request
+	TokenFile string          // holds a bearer token to send, in its first line; read at each request
 	Token     settings.Secret // in place of TokenFile
 
 	// For https addresses: the CA certificates (PEM) that namerd's certificate is checked against, the system's unless set,
@@ -113,7 +113,7 @@ func (p *Peer) authorize(r *http.Request) error {
 	token := p.options.Token
 	if p.options.TokenFile != "" {
 		var err error
-		if token, err = settings.SecretFromFile(p.options.TokenFile); err != nil {
+		if token, err = settings.TokenFromFile(p.options.TokenFile); err != nil {
 			return fmt.Errorf("token file: %w", err)
 		}
 	}

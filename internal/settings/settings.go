@@ -23,8 +23,18 @@ type Consul struct {
 	CAFile     string
 	CertFile   string
 	KeyFile    string
+	ServerName string        // that Consul's certificate is for; that of Address unless set
 	Timeout    time.Duration // for requests that do not block; 10s unless set
+
+	// WatchConnections is how many watched services have a connection of their own; 0: DefaultWatchConnections.
+	WatchConnections int
 }
+
+// Consul answers at most 200 connections of one address (http_max_conns_per_client).
+const (
+	DefaultWatchConnections = 80
+	MostWatchConnections    = 96
+)
 
 // Nomad says how to reach Nomad. What is not set comes from Nomad's usual environment variables.
 type Nomad struct {
@@ -48,6 +58,16 @@ func SecretFromFile(path string) (Secret, error) {
 		return Secret{}, err
 	}
 	return Secret{strings.TrimSpace(string(b))}, nil
+}
+
+// TokenFromFile reads the first token of a file that has one on each line.
+func TokenFromFile(path string) (Secret, error) {
+	all, err := SecretFromFile(path)
+	if err != nil {
+		return Secret{}, err
+	}
+	first, _, _ := strings.Cut(all.value, "\n")
+	return Secret{strings.TrimSpace(first)}, nil
 }
 
 // Reveal returns the value, for the one place that sends it.

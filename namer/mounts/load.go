@@ -9,6 +9,7 @@ import (
 	"argosy/dtab"
 	"argosy/internal/hclx"
 	"argosy/internal/settings"
+	"argosy/namer"
 	"argosy/namer/consul"
 	"argosy/namer/rewrite"
 )
@@ -197,11 +198,16 @@ func (l *loader) services(raw Block, a hclx.Attr) map[string][]string {
 	return out
 }
 
-// endpoint checks "host:port" or "host:port * weight".
+// endpoint checks "host:port" or the path of a Unix socket, each with "* weight" or not.
 func (l *loader) endpoint(service string, t hclx.Text) bool {
 	address, weight, weighted := strings.Cut(t.Value, "*")
 	address = strings.TrimSpace(address)
-	if l.d.CheckAddress("endpoint of "+service, hclx.Text{Value: address, Range: t.Range}) == "" {
+	if strings.HasPrefix(address, "/") {
+		if _, err := namer.ParseTarget(address); err != nil {
+			l.d.Errorf(t.Range, `write the path of a Unix socket, without spaces, such as "/run/redis.sock"`, "endpoint %q of %s is no path", address, service)
+			return false
+		}
+	} else if l.d.CheckAddress("endpoint of "+service, hclx.Text{Value: address, Range: t.Range}) == "" {
 		return false
 	}
 	if strings.HasPrefix(address, ":") || strings.HasSuffix(address, ":0") {

@@ -93,7 +93,8 @@ type rawRewriteNamer struct {
 type rawStaticNamer struct {
 	// Where names of this namer start.
 	Prefix hclx.Attr `hcl:"prefix,optional" type:"path" default:"/#/static"`
-	// Service names, each with its endpoints: `{ redis = ["127.0.0.1:6379", "127.0.0.1:6380 * 2"] }`. Required.
+	// Service names, each with its endpoints: `{ redis = ["127.0.0.1:6379", "127.0.0.1:6380 * 2"] }`. An absolute path is a
+	// Unix socket. Required.
 	Services hclx.Attr `hcl:"services,optional" type:"map of lists of strings" required:"true"`
 }
 

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -13,8 +12,8 @@ import (
 	"testing"
 
 	"argosy/internal/devca"
+	"argosy/internal/door"
 	"argosy/internal/settings"
-	"argosy/internal/tlsfiles"
 	"argosy/namerd"
 	"argosy/namerd/client"
 	"argosy/namerd/store"
@@ -130,11 +129,12 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files, err := tlsfiles.New(s.Cert, s.Key, s.CA)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := func(o namerd.Options, optional bool) string {
+	start := func(tokens []settings.DoorToken, required bool) string {
+		cfg := settings.Door{Tokens: tokens, TLS: &settings.DoorTLS{CertFile: s.Cert, KeyFile: s.Key, ClientCAFile: s.CA, Required: required}}
+		peers, err := door.FilePeers(cfg.TLS, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func TestTLS(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- namerd.NewServer(store.NewMemory(nil), o).Run(ctx, tls.NewListener(l, files.Server(optional)))
+			ended <- namerd.NewServer(store.NewMemory(nil), namerd.Options{Door: door.New(cfg, peers, door.Options{})}).Run(ctx, l)
 		}()
 		t.Cleanup(func() {
 			stop()
@@ -152,11 +152,9 @@ func TestTLS(t *testing.T) {
 		})
 		return "https://" + l.Addr().String()
 	}
-	tokens := []namerd.Token{{Name: "ci", Secret: settings.NewSecret("secret"), Write: true}}
-	required := start(namerd.Options{}, false)
-	both := start(namerd.Options{Tokens: tokens}, false)
-	either := start(namerd.Options{Tokens: tokens, Certificates: true}, true)
-	certified := start(namerd.Options{Certificates: true}, true)
+	tokens := []settings.DoorToken{{Name: "ci", Secret: settings.NewSecret("secret"), Write: true}}
+	required, both := start(nil, true), start(tokens, true)
+	either, certified := start(tokens, false), start(nil, false)
 	bare := client.Options{CAFile: s.CA}
 	cert := client.Options{CAFile: s.CA, CertFile: mine.Cert, KeyFile: mine.Key}
 	held := client.Options{CAFile: s.CA, TokenFile: token}

@@ -60,8 +60,8 @@ func TestLoad(t *testing.T) {
 	want := Config{
 		Name:   "namerd",
 		Log:    settings.Log{Level: "info", Format: "text"},
-		Consul: settings.Consul{Timeout: 10 * time.Second},
-		HTTP:   HTTP{Address: "127.0.0.1:4180"},
+		Consul: settings.Consul{Timeout: 10 * time.Second, WatchConnections: 80},
+		HTTP:   HTTP{Door: settings.Door{Network: "tcp", Address: "127.0.0.1:4180", Open: []string{"/health", "/ready"}, MaxConnections: 10_000}},
 		Memory: &Memory{Namespaces: map[string]dtab.Dtab{}},
 
 		History: store.Limits{Changes: 100, Bytes: 8 << 20},
@@ -77,9 +77,11 @@ func TestLoad(t *testing.T) {
 	want = Config{
 		Name:   "n2",
 		Log:    settings.Log{Level: "warn", Format: "json"},
-		Consul: settings.Consul{Address: "10.0.0.1:8500", Timeout: 10 * time.Second},
-		HTTP:   HTTP{Address: ":0", ReadOnly: true},
-		KV:     &KV{PathPrefix: "a/b"},
+		Consul: settings.Consul{Address: "10.0.0.1:8500", Timeout: 10 * time.Second, WatchConnections: 80},
+		HTTP: HTTP{Door: settings.Door{
+			Network: "unix", Address: "/run/namerd.sock", Mode: 0o600, Owner: "namerd", Open: []string{"/metrics"}, Hosts: []string{"namerd.example"}, MaxConnections: 5,
+		}, ReadOnly: true},
+		KV: &KV{PathPrefix: "a/b"},
 
 		History: store.Limits{Changes: 10, Bytes: 1000},
 		Namers: []mounts.Namer{
@@ -96,8 +98,13 @@ log {
 }
 consul { address = "10.0.0.1:8500" }
 http {
-  address   = ":0"
-  read_only = true
+  address         = "unix:///run/namerd.sock"
+  socket_mode     = "0600"
+  socket_owner    = "namerd"
+  open            = ["/metrics"]
+  hosts           = ["namerd.example"]
+  max_connections = 5
+  read_only       = true
 }
 history {
   max_changes = 10
@@ -139,6 +146,9 @@ func TestSecurity(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "tokens"), []byte("a-long-token-0123\na-long-token-4567\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("ARGOSY_TEST_DIR", dir)
 	c := fromText(t, `
 http {
@@ -154,40 +164,23 @@ http {
     access = "write"
   }
   token "board" { secret = "other" }
+  token_file = "${env("ARGOSY_TEST_DIR")}/tokens"
 }
 store "files" { dir = "${env("ARGOSY_TEST_DIR")}/tables" }
 `)
-	want := HTTP{
-		Address: "0.0.0.0:4180",
-		TLS:     &TLS{CertFile: files.Cert, KeyFile: files.Key, ClientCAFile: files.CA, Optional: true},
-		Tokens:  []Token{{"ci", settings.NewSecret("s3cret"), true}, {"board", settings.NewSecret("other"), false}},
-	}
+	want := HTTP{Door: settings.Door{
+		Network: "tcp", Address: "0.0.0.0:4180",
+		TLS: &settings.DoorTLS{CertFile: files.Cert, KeyFile: files.Key, ClientCAFile: files.CA},
+		Tokens: []settings.DoorToken{
+			{Name: "ci", File: dir + "/token", Write: true}, {Name: "board", Secret: settings.NewSecret("other")},
+			{Name: "token_file", File: dir + "/tokens", Write: true},
+		},
+		Open: []string{"/health", "/ready"}, MaxConnections: 10_000,
+	}}
 	if !reflect.DeepEqual(c.HTTP, want) {
 		t.Errorf("got  %+v\nwant %+v", c.HTTP, want)
 	}
 	if c.Files == nil || c.Files.Dir != dir+"/tables" || c.Memory != nil || c.KV != nil {
 		t.Errorf("%+v", c)
-	}
-}
-
-func TestExposed(t *testing.T) {
-	tls, mutual, tokens := &TLS{}, &TLS{ClientCAFile: "ca.pem"}, []Token{{Name: "ci"}}
-	for _, test := range []struct {
-		http HTTP
-		want string
-	}{
-		{HTTP{Address: "127.0.0.1:4180"}, ""},
-		{HTTP{Address: "[::1]:4180"}, ""},
-		{HTTP{Address: "localhost:4180"}, ""},
-		{HTTP{Address: ":4180"}, "TLS and authentication"},
-		{HTTP{Address: "0.0.0.0:4180"}, "TLS and authentication"},
-		{HTTP{Address: "10.0.0.1:4180", Tokens: tokens}, "TLS"},
-		{HTTP{Address: "namerd.example:4180", TLS: tls}, "authentication"},
-		{HTTP{Address: ":4180", TLS: tls, Tokens: tokens}, ""},
-		{HTTP{Address: ":4180", TLS: mutual}, ""},
-	} {
-		if got := test.http.Exposed(); got != test.want {
-			t.Errorf("%+v: %q, want %q", test.http, got, test.want)
-		}
 	}
 }

@@ -2,66 +2,44 @@ package config
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"strings"
 
 	"argosy/internal/hclx"
 	"argosy/internal/settings"
 )
 
-// HTTP is the endpoint of the API.
+// HTTP is the endpoint of the API, at "127.0.0.1:4180" unless set.
 type HTTP struct {
-	Address  string // "127.0.0.1:4180" unless set
+	settings.Door
 	ReadOnly bool
-	TLS      *TLS
-	Tokens   []Token
 }
 
-// TLS has the files of an endpoint with TLS.
-type TLS struct {
-	CertFile, KeyFile string
-	ClientCAFile      string // empty: clients show no certificates
-	Optional          bool   // a client may show a token in place of a certificate
-}
-
-// Token lets its holder in.
-type Token struct {
-	Name   string
-	Secret settings.Secret
-	Write  bool
-}
-
-// Exposed says what is missing where others than this machine can reach the endpoint; "" if nothing is.
-func (h HTTP) Exposed() string {
-	host, _, err := net.SplitHostPort(h.Address)
-	if err != nil || host == "localhost" {
-		return ""
-	}
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
-		return ""
-	}
-	var missing []string
-	if h.TLS == nil {
-		missing = append(missing, "TLS")
-	}
-	if len(h.Tokens) == 0 && (h.TLS == nil || h.TLS.ClientCAFile == "") {
-		missing = append(missing, "authentication")
-	}
-	return strings.Join(missing, " and ")
-}
-
-// rawHTTP serves `/api/1/`, `/health` and `/metrics`. On other addresses than loopback it should have `tls`, and `token`
-// or `client_ca_file`: namerd warns where one is missing.
+// rawHTTP serves `/api/1/`, `/health` and `/metrics`. Where other machines can reach it, it wants tokens or client certificates.
 type rawHTTP struct {
-	// `host:port` to listen on; port 0 takes a free one.
+	// `host:port` to listen on; port 0 takes a free one. Or a Unix socket, such as `unix:/run/argosy/namerd.sock`.
 	Address hclx.Attr `hcl:"address,optional" type:"address" default:"127.0.0.1:4180"`
+	// The permissions of a Unix socket: who may write to it may do everything.
+	SocketMode hclx.Attr `hcl:"socket_mode,optional" type:"string" default:"0660"`
+	// The owner of a Unix socket, `user` or `user:group`. The process's own unless set.
+	SocketOwner hclx.Attr `hcl:"socket_owner,optional" type:"string"`
 	// Refuse to change tables.
 	ReadOnly hclx.Attr `hcl:"read_only,optional" type:"boolean" default:"false"`
 	// Serve HTTPS.
 	TLS *rawTLS `hcl:"tls,block"`
-	// With any of these, every request needs one, besides those to `/health` and `/metrics`.
+	// With any of these, every request needs one, besides those to the `open` paths.
 	Tokens []rawToken `hcl:"token,block"`
+	// A file of further tokens, one on each line, which may write. It is read again when it changes.
+	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
+	// Paths that anybody may read without a token or a certificate. `["/health", "/ready"]` unless set. Where other machines can
+	// reach the endpoint and it wants neither, nothing else is served.
+	Open hclx.Attr `hcl:"open,optional" type:"list of strings"`
+	// Names by which clients on this machine may call the endpoint where they show neither token nor certificate, beside
+	// addresses and `localhost`: requests for others may come from a web page.
+	Hosts hclx.Attr `hcl:"hosts,optional" type:"list of strings"`
+	// Let everybody in who reaches the endpoint, also from other machines.
+	Insecure hclx.Attr `hcl:"insecure,optional" type:"boolean" default:"false"`
+	// How many requests, streams among them, are served at a time. Connections without one do not count: they make room.
+	MaxConnections hclx.Attr `hcl:"max_connections,optional" type:"number" default:"10000"`
 }
 
 // rawTLS takes TLS 1.2 and 1.3. The files are read again when they change.
@@ -73,7 +51,7 @@ type rawTLS struct {
 	// Clients must show a certificate that one of these CA certificates (PEM) has signed. Its common name stands in the history.
 	ClientCAFile hclx.Attr `hcl:"client_ca_file,optional" type:"file"`
 	// `required`: nobody connects without a certificate, and where there are tokens, one is needed besides. `optional`: either
-	// a certificate, which may write, or a token is enough, and `/health` and `/metrics` need none. Needs `client_ca_file`.
+	// a certificate, which may write, or a token is enough, and the `open` paths need none. Needs `client_ca_file`.
 	ClientAuth hclx.Attr  `hcl:"client_auth,optional" type:"string" default:"required"`
 	Range      hclx.Range `hcl:",def_range"`
 }
@@ -82,7 +60,7 @@ type rawTLS struct {
 type rawToken struct {
 	Name      string     `hcl:"name,label"`
 	NameRange hclx.Range `hcl:"name,label_range"`
-	// A file that holds the secret. Read at start and at every reload.
+	// A file that holds the secret, or several, one on each line. It is read again when it changes.
 	File hclx.Attr `hcl:"file,optional" type:"file"`
 	// The secret itself. Keep it out of the file: `secret = env("NAMERD_TOKEN")`.
 	Secret hclx.Attr `hcl:"secret,optional" type:"secret"`
@@ -92,26 +70,27 @@ type rawToken struct {
 
 func loadHTTP(d *hclx.Decoder, raw *rawHTTP) HTTP {
 	raw = hclx.OrDefault(raw)
-	return HTTP{Address: d.Address(raw.Address), ReadOnly: d.Bool(raw.ReadOnly), TLS: loadTLS(d, raw.TLS), Tokens: loadTokens(d, raw.Tokens)}
+	b := hclx.DoorBlock{
+		Address: raw.Address, SocketMode: raw.SocketMode, SocketOwner: raw.SocketOwner, TokenFile: raw.TokenFile,
+		Open: raw.Open, Hosts: raw.Hosts, Insecure: raw.Insecure, MaxConnections: raw.MaxConnections,
+	}
+	h := HTTP{Door: b.Values(d, "", false), ReadOnly: d.Bool(raw.ReadOnly)}
+	h.TLS = loadTLS(d, raw.TLS)
+	h.Tokens = append(loadTokens(d, raw.Tokens), h.Tokens...)
+	b.Check(d, &h.Door, "http")
+	return h
 }
 
-func loadTLS(d *hclx.Decoder, raw *rawTLS) *TLS {
+func loadTLS(d *hclx.Decoder, raw *rawTLS) *settings.DoorTLS {
 	if raw == nil {
 		return nil
 	}
-	t := &TLS{ClientCAFile: d.CAFile(raw.ClientCAFile), Optional: d.OneOf(raw.ClientAuth, "required", "optional") == "optional"}
-	t.CertFile, t.KeyFile = d.KeyPair(raw.CertFile, raw.KeyFile)
-	if raw.CertFile == nil && raw.KeyFile == nil {
-		d.Errorf(raw.Range, "add cert_file and key_file", "the tls block has no certificate")
-	}
-	if t.Optional && raw.ClientCAFile == nil {
-		d.Errorf(hclx.Place(raw.ClientAuth), "add client_ca_file, or leave client_auth out", "client_auth has no effect without client_ca_file")
-	}
-	return t
+	b := hclx.DoorTLSBlock{CertFile: raw.CertFile, KeyFile: raw.KeyFile, ClientCAFile: raw.ClientCAFile, ClientAuth: raw.ClientAuth, Range: raw.Range}
+	return b.Values(d, false)
 }
 
-func loadTokens(d *hclx.Decoder, raw []rawToken) []Token {
-	var tokens []Token
+func loadTokens(d *hclx.Decoder, raw []rawToken) []settings.DoorToken {
+	var tokens []settings.DoorToken
 	names, secrets := map[string]hclx.Range{}, map[string]hclx.Range{}
 	for _, r := range raw {
 		d.CheckName("token", hclx.Text{Value: r.Name, Range: r.NameRange})
@@ -122,14 +101,17 @@ func loadTokens(d *hclx.Decoder, raw []rawToken) []Token {
 		if r.File == nil && r.Secret == nil {
 			d.Errorf(r.NameRange, `add file = "..."`, "token %q has no secret", r.Name)
 		}
-		t := Token{Name: r.Name, Secret: d.Secret(r.Secret, r.File), Write: d.OneOf(r.Access, "read", "write") == "write"}
+		t := settings.DoorToken{Name: r.Name, Secret: d.Secret(r.Secret, r.File), Write: d.OneOf(r.Access, "read", "write") == "write"}
 		secret := t.Secret.Reveal()
+		if r.File != nil {
+			t.File, t.Secret = d.String(r.File), settings.Secret{}
+		}
 		switch first, again := secrets[secret]; {
 		case secret == "":
 			if r.Secret != nil && r.File == nil && !d.Failed(r.Secret) {
 				d.Errorf(hclx.Place(r.Secret), `write secret = env("NAMERD_TOKEN"), or file = "..."`, "the secret of token %q is empty", r.Name)
 			}
-		case strings.ContainsAny(secret, " \t\r\n"):
+		case strings.ContainsAny(secret, " \t\r") || r.File == nil && strings.Contains(secret, "\n"):
 			d.Errorf(r.NameRange, "a header cannot carry it", "the secret of token %q has white space in it", r.Name)
 		case again:
 			d.Errorf(r.NameRange, fmt.Sprintf("the other is at %s", hclx.At(first)), "token %q has the secret of another one", r.Name)

@@ -1,15 +1,21 @@
 package config
 
-import "argosy/internal/hclx"
+import (
+	"argosy/internal/hclx"
+	"argosy/internal/settings"
+)
 
 // Mesh is the endpoint for Linkerd 1.x.
 type Mesh struct {
 	Address string // "127.0.0.1:4321" unless set
-	TLS     *TLS
+	TLS     *settings.DoorTLS
 }
 
 // Exposed says what is missing where others than this machine can reach the endpoint; "" if nothing is.
-func (m Mesh) Exposed() string { return HTTP{Address: m.Address, TLS: m.TLS}.Exposed() }
+func (m Mesh) Exposed() string {
+	d := settings.Door{Address: m.Address, TLS: m.TLS}
+	return d.Exposed()
+}
 
 // rawMesh serves Linkerd 1.x over gRPC, as Namerd's `io.l5d.mesh` interface does. It can change nothing. Without this block it is
 // off.

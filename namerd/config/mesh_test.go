@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"argosy/internal/devca"
+	"argosy/internal/settings"
 )
 
 func TestMesh(t *testing.T) {
@@ -34,7 +35,7 @@ func TestMesh(t *testing.T) {
     client_ca_file = "`+files.CA+`"
   }
 }`)
-	want := &Mesh{Address: ":0", TLS: &TLS{CertFile: files.Cert, KeyFile: files.Key, ClientCAFile: files.CA}}
+	want := &Mesh{Address: ":0", TLS: &settings.DoorTLS{CertFile: files.Cert, KeyFile: files.Key, ClientCAFile: files.CA}}
 	if !reflect.DeepEqual(c.Mesh, want) || c.Mesh.Exposed() != "" {
 		t.Errorf("%+v %+v", c.Mesh, c.Mesh.TLS)
 	}

@@ -27,10 +27,8 @@ type Config struct {
 // Consul says how to reach Consul.
 type Consul = settings.Consul
 
-// HTTP is the endpoint for /metrics, /health, /v1/sd, /v1/policies and /v1/decisions.
-type HTTP struct {
-	Address string // "127.0.0.1:9993" unless set
-}
+// HTTP is the endpoint for /metrics, /health, /v1/sd, /v1/policies and /v1/decisions, at "127.0.0.1:9993" unless set.
+type HTTP = settings.Door
 
 // Nomad says how to reach Nomad, and what of it is ours to scale.
 type Nomad struct {

@@ -27,7 +27,7 @@ func Load(paths []string) (*Config, error) {
 		Interval: d.Duration(r.EvaluationInterval, 100*time.Millisecond, 10*time.Minute),
 	}
 	c.Log = r.Log.Settings(d)
-	c.HTTP.Address = d.Address(hclx.OrDefault(r.HTTP).Address)
+	c.HTTP = r.HTTP.Settings(d, "http", "127.0.0.1:9993", false)
 	loadNomad(d, r.Nomad, c)
 	loadConsul(d, &r, c)
 	loadSources(d, &r, c)

@@ -11,8 +11,8 @@ type rawConfig struct {
 
 	// How to log. Changes of a count are logged at `info`, holds at `debug` and the first of a kind at `info` or `warn`.
 	Log *hclx.LogBlock `hcl:"log,block"`
-	// The HTTP endpoint for operators and Prometheus.
-	HTTP *rawHTTP `hcl:"http,block"`
+	// The HTTP endpoint for operators and Prometheus: `/metrics`, `/health`, `/v1/sd`, `/v1/policies`, `/v1/decisions` and `/v1/config`.
+	HTTP *hclx.DoorBlock `hcl:"http,block"`
 	// How to reach Nomad. Leave it out when nothing in Nomad is scaled.
 	Nomad *rawNomad `hcl:"nomad,block"`
 	// How to reach Consul, for `discovery`.
@@ -27,12 +27,6 @@ type rawConfig struct {
 	Jobs *rawJobs `hcl:"jobs,block"`
 	// A rule that scales one target by one metric. The label is its name in logs and metrics.
 	Policies []rawPolicy `hcl:"policy,block"`
-}
-
-// rawHTTP serves `/metrics`, `/health`, `/v1/sd`, `/v1/policies` and `/v1/decisions`.
-type rawHTTP struct {
-	// `host:port` to listen on; port 0 takes a free one.
-	Address hclx.Attr `hcl:"address,optional" type:"address" default:"127.0.0.1:9993"`
 }
 
 // rawNomad is how to reach Nomad. What is not set comes from Nomad's own environment variables (`NOMAD_ADDR`,

@@ -131,6 +131,7 @@ func cases() []testCase {
 		{name: "TLS cut off as an answer", run: tlsCutAnswer, needs: tcp | secured},
 		{name: "garbage in TLS", run: tlsGarbage, needs: tcp | secured},
 		{name: "denied by an alert", run: tlsDenied, needs: tcp | tlsServer},
+		{name: "denied while bytes are on their way", run: tlsDeniedAndGone, needs: tcp | tlsServer},
 		{name: "tickets", run: tlsTickets, needs: tcp | tlsServer},
 	}
 }

@@ -3,6 +3,7 @@ package relaytest
 import (
 	"crypto/tls"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -78,6 +79,37 @@ func tlsGarbage(t *testing.T, e *env) {
 
 // tlsDenied: a server that wants a certificate says so only after the client's handshake, under TLS 1.3.
 func tlsDenied(t *testing.T, e *env) {
+	far, secured := refused(t)
+	w := e.join(func(p *relay.Pair) {
+		p.Server.Close()
+		p.Server = secured
+	})
+	w.expectDenied()
+	far.Close()
+}
+
+// tlsDeniedAndGone: the server has refused us and is gone before the client's first bytes come. That they cannot be
+// written is noticed first, and the alert that says why all the same.
+func tlsDeniedAndGone(t *testing.T, e *env) {
+	far, secured := refused(t)
+	far.Close()
+	write(t, secured, []byte("x")) // is answered with a reset
+	for range 100 {
+		time.Sleep(5 * time.Millisecond)
+		if _, err := bare(secured).Write([]byte("x")); err != nil {
+			break // it is here
+		}
+	}
+	w := e.join(func(p *relay.Pair) {
+		p.Server.Close()
+		p.Server, p.Early = secured, []byte("hello")
+	})
+	w.expectDenied()
+}
+
+// refused is a connection whose server refuses us after our handshake.
+func refused(t *testing.T) (far net.Conn, secured *tls.Conn) {
+	t.Helper()
 	far, near := sockets(t, false, true)
 	server, client := Certificate(t)
 	server.ClientAuth = tls.RequireAnyClientCert
@@ -88,21 +120,21 @@ func tlsDenied(t *testing.T, e *env) {
 			t.Error("the server asks for no certificate")
 		}
 	}()
-	secured := tls.Client(relay.Carry(near), client)
+	secured = tls.Client(relay.Carry(near), client)
 	if err := secured.Handshake(); err != nil {
 		t.Fatalf("handshake: %v", err)
 	}
-	w := e.join(func(p *relay.Pair) {
-		p.Server.Close()
-		p.Server = secured
-	})
 	<-refusing
-	readReset(t, w.client)
+	return far, secured
+}
+
+func (w *world) expectDenied() {
+	w.t.Helper()
+	readReset(w.t, w.client)
 	r := w.end()
 	if r.Outcome != outcome.Denied || r.First != relay.Server || r.Err == nil || r.Answered != 0 {
-		t.Errorf("ended as %s, %s first (%v), answered after %v", r.Outcome, r.First, r.Err, r.Answered)
+		w.t.Errorf("ended as %s, %s first (%v), answered after %v", r.Outcome, r.First, r.Err, r.Answered)
 	}
-	far.Close()
 }
 
 // tlsTickets: what a TLS server sends on its own after the handshake is no answer.

@@ -15,4 +15,8 @@ register {
   address = "10.0.0.1:7474"
   meta = { version = "1" }
   deregister_after = "1s"
+  registration = "nomad"
+  check = "http"
+  ttl = "5s"
+  tcp_check = true
 }

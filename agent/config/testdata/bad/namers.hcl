@@ -5,6 +5,7 @@ namer "io.l5d.fs" { root_dir = "/nonexistent/folder" }
 namer "static" {
   services = {
     redis = ["127.0.0.1:6379", "127.0.0.1", "127.0.0.1:6379 * heavy", ":6379"]
+    sock  = ["/run/redis sock"]
     web   = "127.0.0.1:80"
     "a/b" = []
     redis = []

@@ -1,4 +1,6 @@
-package listen
+// Package unixsocket binds Unix sockets: with an owner and a mode from the first connection on, in place of a file that a process
+// has left behind, and without removing what is another one's.
+package unixsocket
 
 import (
 	"errors"
@@ -13,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UnixFile is who may connect to a Unix socket.
-type UnixFile struct {
+// Permission is who may connect to a Unix socket.
+type Permission struct {
 	Mode         fs.FileMode // permissions; 0660 unless set
 	Owner, Group string      // name or number; "": as the process
 }
@@ -25,9 +27,9 @@ const (
 	backlog = 1 << 15
 )
 
-// bindUnix listens at path. Nobody can connect before the file's owner and permissions are what they should be: that is
-// so from listen(2) on.
-func bindUnix(path string, u UnixFile) (fd int, file *socketFile, err error) {
+// Bind listens at path, and returns a descriptor that does not block. Nobody can connect before the file's owner and permissions
+// are what they should be: that is so from listen(2) on.
+func Bind(path string, u Permission) (fd int, file *File, err error) {
 	uid, gid, err := u.ids()
 	if err != nil {
 		return -1, nil, err
@@ -35,14 +37,14 @@ func bindUnix(path string, u UnixFile) (fd int, file *socketFile, err error) {
 	if err := removeStale(path); err != nil {
 		return -1, nil, err
 	}
-	if fd, err = newUnixSocket(); err != nil {
+	if fd, err = newSocket(); err != nil {
 		return -1, nil, os.NewSyscallError("socket", err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		unix.Close(fd)
 		return -1, nil, os.NewSyscallError("bind", err)
 	}
-	if file, err = findFile(path); err == nil {
+	if file, err = Find(path); err == nil {
 		err = file.permit(u.Mode, uid, gid)
 	}
 	if err == nil {
@@ -50,7 +52,7 @@ func bindUnix(path string, u UnixFile) (fd int, file *socketFile, err error) {
 	}
 	if err != nil {
 		if file != nil {
-			file.remove()
+			file.Remove()
 		}
 		unix.Close(fd)
 		return -1, nil, err
@@ -58,7 +60,7 @@ func bindUnix(path string, u UnixFile) (fd int, file *socketFile, err error) {
 	return fd, file, nil
 }
 
-func newUnixSocket() (int, error) {
+func newSocket() (int, error) {
 	syscall.ForkLock.RLock() // no child inherits it in between
 	defer syscall.ForkLock.RUnlock()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -74,7 +76,7 @@ func newUnixSocket() (int, error) {
 }
 
 // ids are the numbers of owner and group; -1 where none is set.
-func (u UnixFile) ids() (uid, gid int, err error) {
+func (u Permission) ids() (uid, gid int, err error) {
 	uid, gid = -1, -1
 	if u.Owner != "" {
 		if uid, err = strconv.Atoi(u.Owner); err != nil {
@@ -99,7 +101,7 @@ func (u UnixFile) ids() (uid, gid int, err error) {
 
 // removeStale removes a socket file at path that a process has left behind: one at which nobody listens.
 func removeStale(path string) error {
-	file, err := findFile(path)
+	file, err := Find(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -114,20 +116,25 @@ func removeStale(path string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return file.remove()
+		return file.Remove()
 	case errors.Is(err, syscall.EAGAIN):
 		return syscall.EADDRINUSE // somebody listens, whose queue is full
 	}
-	return fmt.Errorf("is anybody listening there? %w", bare(err))
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		err = op.Err
+	}
+	return fmt.Errorf("is anybody listening there? %w", err)
 }
 
-// socketFile is the file of a Unix socket: the same path may later be another one's.
-type socketFile struct {
+// File is the file of a Unix socket: the same path may later be another one's.
+type File struct {
 	path string
 	info fs.FileInfo
 }
 
-func findFile(path string) (*socketFile, error) {
+// Find returns the socket file at a path.
+func Find(path string) (*File, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, errno(err)
@@ -135,11 +142,20 @@ func findFile(path string) (*socketFile, error) {
 	if info.Mode().Type() != fs.ModeSocket {
 		return nil, errors.New("there is a file of that name, which is no socket")
 	}
-	return &socketFile{path, info}, nil
+	return &File{path, info}, nil
+}
+
+// Permit changes who may connect.
+func (f *File) Permit(u Permission) error {
+	uid, gid, err := u.ids()
+	if err != nil {
+		return err
+	}
+	return f.permit(u.Mode, uid, gid)
 }
 
 // permit sets who may connect; -1 leaves the owner or the group as it is.
-func (f *socketFile) permit(mode fs.FileMode, uid, gid int) error {
+func (f *File) permit(mode fs.FileMode, uid, gid int) error {
 	if mode = mode.Perm(); mode == 0 {
 		mode = defaultMode
 	}
@@ -155,8 +171,8 @@ func (f *socketFile) permit(mode fs.FileMode, uid, gid int) error {
 	return nil
 }
 
-// remove removes the file if it is still the same.
-func (f *socketFile) remove() error {
+// Remove removes the file if it is still the same.
+func (f *File) Remove() error {
 	now, err := os.Lstat(f.path)
 	if err != nil || !os.SameFile(now, f.info) {
 		return nil
@@ -171,51 +187,4 @@ func errno(err error) error {
 		return p.Err
 	}
 	return err
-}
-
-// listening returns the address of a descriptor, if it is a listening stream socket.
-func listening(fd int) (net.Addr, error) {
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil {
-		return nil, os.NewSyscallError("getsockopt", err)
-	}
-	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 || kind != unix.SOCK_STREAM {
-		return nil, errors.New("it does not listen")
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		return nil, os.NewSyscallError("getsockname", err)
-	}
-	switch at := at.(type) {
-	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: at.Addr[:], Port: at.Port}, nil
-	case *unix.SockaddrInet6:
-		return &net.TCPAddr{IP: at.Addr[:], Port: at.Port}, nil
-	case *unix.SockaddrUnix:
-		return &net.UnixAddr{Net: "unix", Name: at.Name}, nil
-	}
-	return nil, errors.New("it is neither a TCP nor a Unix socket")
-}
-
-func dup(fd int) (int, error) {
-	d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	return d, os.NewSyscallError("dup", err)
-}
-
-func closeFD(fd int) { unix.Close(fd) }
-
-// ended reports whether there is nothing to be read any more, now or later.
-func ended(fd uintptr) bool {
-	var b [1]byte
-	n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	switch err {
-	case nil:
-		return n == 0
-	case unix.EAGAIN, unix.EINTR:
-		return false
-	}
-	return true
 }

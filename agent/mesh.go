@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"context"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"argosy/agent/identity"
+	"argosy/internal/consulclient"
+	"argosy/internal/settings"
+)
+
+// liveMesh is Consul's mesh config entry, kept up to date for all Connect identities of an agent. A nil one is none.
+type liveMesh struct {
+	*identity.Mesh
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newMesh(consul settings.Consul, logger hclog.Logger, reg prometheus.Registerer) (*liveMesh, error) {
+	client, err := consulclient.Shared(consul, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	return &liveMesh{Mesh: identity.NewMesh(client, logger.Named("identity"), reg)}, nil
+}
+
+func (m *liveMesh) start() {
+	if m == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	m.running.Go(func() { m.Run(ctx) })
+}
+
+func (m *liveMesh) stop() {
+	if m == nil {
+		return
+	}
+	if m.cancel != nil {
+		m.cancel()
+	}
+	m.running.Wait()
+}
+
+// Ready is that of the identity, and of the mesh that it belongs to.
+func (i *liveIdentity) Ready() error {
+	if err := i.Identity.Ready(); err != nil || i.mesh == nil {
+		return err
+	}
+	return i.mesh.Ready()
+}
