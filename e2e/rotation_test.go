@@ -23,8 +23,9 @@ import (
 )
 
 // TestRotation: Consul's CA gets a new root again and again, and with it everybody a new leaf, under live and new
-// connections through two agents: plain TCP to one that dials Connect, to one that accepts it. Not one handshake may fail,
-// and not one connection may be cut. It runs alone.
+// connections through two agents: plain TCP to one that dials Connect, with certificates from Consul's servers, to one that
+// accepts it, with certificates from Consul's agent. Not one handshake may fail, and not one connection may be cut. It runs
+// alone.
 func TestRotation(t *testing.T) {
 	live, perSecond := 1000, 200
 	if testing.Short() {
@@ -40,7 +41,8 @@ func TestRotation(t *testing.T) {
 	)
 	agents := []*agent{startAgent(t, s, "fleet", slow.Replace(onDeny(fleetConnectHCL(s, fleet), "close")))}
 	within(t, "the fleet is registered", func(ctx context.Context) error { return passing(ctx, s, "proxy", 1) })
-	agents = append(agents, startAgent(t, s, "entry", slow.Replace(entryHCL(s, entry))))
+	servers := fmt.Sprintf("connect {\n  source  = \"servers\"\n  address = %q\n}\n", s.Consul.GRPCAddr)
+	agents = append(agents, startAgent(t, s, "entry", servers+slow.Replace(entryHCL(s, entry))))
 	intention(t, s, "entry", "proxy", "allow")
 	within(t, "the way is open", func(ctx context.Context) error { return reaches(ctx, entry, "web1") })
 
@@ -70,7 +72,7 @@ func TestRotation(t *testing.T) {
 		return all, nil
 	}
 	rotations := 0
-	for started := time.Now(); rotations < 2 || rotations < 4 && time.Since(started) < 30*time.Second; rotations++ {
+	for started := time.Now(); rotations < 2 || rotations < 4 && time.Since(started) < 20*time.Second; rotations++ {
 		if rotations == 1 && testing.Short() {
 			break
 		}
