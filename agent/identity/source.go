@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -67,7 +68,8 @@ type trust struct {
 	ends   time.Time // when that root's certificate does
 	roots  []string  // PEM, sorted
 	pool   *x509.CertPool
-	before *movedFrom // nil: nothing
+	sums   map[rootSum]bool // of the roots
+	before *movedFrom       // nil: nothing
 }
 
 func (t *trust) equal(o *trust) bool {
@@ -75,7 +77,7 @@ func (t *trust) equal(o *trust) bool {
 }
 
 func parseRoots(list *api.CARootList) (*trust, error) {
-	t := &trust{domain: list.TrustDomain, active: list.ActiveRootID, pool: x509.NewCertPool()}
+	t := &trust{domain: list.TrustDomain, active: list.ActiveRootID, pool: x509.NewCertPool(), sums: map[rootSum]bool{}}
 	for _, r := range list.Roots {
 		if r == nil {
 			return nil, errors.New("a root from Consul is empty")
@@ -87,6 +89,7 @@ func parseRoots(list *api.CARootList) (*trust, error) {
 		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && r.ID == t.active {
 			t.ends = cert.NotAfter
 		}
+		t.sums[sha256.Sum256(block.Bytes)] = true
 		t.roots = append(t.roots, r.RootCertPEM)
 	}
 	if t.domain == "" || len(t.roots) == 0 {
