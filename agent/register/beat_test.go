@@ -52,7 +52,7 @@ func TestBeats(t *testing.T) {
 	}
 	ready.Store(true)
 	eventually(t, func() bool { return f.beaten("a passing") >= 3 })
-	if c := f.has("a").Checks[0]; c.TTL != "90ms" || c.Status != "passing" || c.CheckID != "service:a" || c.DeregisterCriticalServiceAfter != "10m0s" {
+	if c := f.has("a").Checks[0]; c.TTL != "90ms" || c.Status != "passing" || c.CheckID != "service:a:ttl" || c.DeregisterCriticalServiceAfter != "10m0s" {
 		t.Errorf("check: %+v", c)
 	}
 	if value(t, reg, "argosy_registration_state", "a passing") != 1 || value(t, reg, "argosy_registration_state", "a critical") != 0 ||

@@ -186,7 +186,7 @@ func (r *Registrar) withdraw(ctx context.Context, s Service, output string) erro
 	defer cancel()
 	q := (&api.QueryOptions{}).WithContext(ctx)
 	if s.Check == TTL {
-		return r.client.Agent().UpdateTTLOpts(s.checkID(), output, api.HealthCritical, q)
+		return r.client.Agent().UpdateTTLOpts(s.checkID(TTL), output, api.HealthCritical, q)
 	}
 	return r.client.Agent().EnableServiceMaintenanceOpts(s.ID, output, q)
 }
