@@ -75,6 +75,7 @@ type hello struct {
 	name       dtab.Path // where it wants to go
 	serverName string
 	peer       string // who the client has proved to be
+	guest      *guest // the same as one that is watched; nil: nobody is
 }
 
 // accept takes a connection over from a socket. It does not block.
@@ -156,6 +157,10 @@ func (c *connection) run(picked *balance.Lease) {
 		return
 	}
 	c.routed(in)
+	if err := c.watchClient(in); err != nil {
+		c.refuse(in.Conn, err)
+		return
+	}
 	label := l.label
 	if !in.FromWire {
 		label = in.Name.String()
@@ -173,6 +178,12 @@ func (c *connection) run(picked *balance.Lease) {
 	server, lease, err := dial.Connect(ctx, c.request(in, generation), d.picker(ctx, picked, c.wish(in.ServerName)),
 		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
+		c.refuse(in.Conn, err)
+		return
+	}
+	if err := c.mayStay(); err != nil { // it has changed since the handshake
+		lease.Done()
+		relay.Abort(server)
 		c.refuse(in.Conn, err)
 		return
 	}
@@ -325,8 +336,12 @@ func (c *connection) finish(r relay.Result) {
 	}
 	m.active.Dec()
 	m.closed[r.Outcome].Inc()
+	if why := c.mayStay(); r.Outcome == outcome.Denied && why != nil && (r.Err == nil || errors.Is(r.Err, errStopped)) {
+		r.Err = why
+	}
 	c.log(r.Outcome, r.First, r.Err, denied)
 	c.tellClosed(r)
+	c.unwatch()
 	c.agent.census.remove(c)
 }
 

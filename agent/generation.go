@@ -157,7 +157,9 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			if i.mesh, err = mesh(); err != nil {
 				return nil, err
 			}
+			i.inherit(old.identities[k])
 		}
+		i.judge = judgeOf(i.Identity)
 		g.identities[k] = i
 		return i, nil
 	}
@@ -175,6 +177,14 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		l := &listener{name: c.Name, config: c}
 		if l.router, err = newRouter(c, identity); err != nil {
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
+		}
+		if c.TLS.AsksClients() {
+			key := serverKey(c.TLS)
+			if l.guard = a.guards[key]; l.guard == nil {
+				l.guard = newGuard(a)
+				a.guards[key] = l.guard
+				undos = append(undos, func() { delete(a.guards, key) })
+			}
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
 			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}, handshakes: &listen.Limiter{}}
@@ -275,6 +285,7 @@ func (a *Agent) commit(g, old *generation) {
 	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
+	a.watchClients(g)
 	a.access.Use(g.accessLog)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil
@@ -300,7 +311,7 @@ func (a *Agent) commit(g, old *generation) {
 		old.naming.stop()
 	}
 	for k, i := range old.identities {
-		if g.identities[k] != i {
+		if g.identities[k] != i && !a.judges(i) {
 			i.stop()
 		}
 	}

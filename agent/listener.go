@@ -46,6 +46,7 @@ type listener struct {
 	label  string // of its destination, in metrics and log
 	port   *port
 	state  *listenerState
+	guard  *guard // of its clients; nil: they are not asked who they are
 }
 
 // listenerState is what a listener keeps over reloads.

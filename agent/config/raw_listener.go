@@ -130,8 +130,15 @@ type rawServerTLS struct {
 	ALPN hclx.Attr `hcl:"alpn,optional" type:"list of strings"`
 	// Be this service in Consul Connect: its certificate is shown, and clients must be Connect services that
 	// intentions allow.
-	Connect hclx.Attr  `hcl:"connect,optional" type:"string"`
-	Range   hclx.Range `hcl:",def_range"`
+	Connect hclx.Attr `hcl:"connect,optional" type:"string"`
+	// What happens to open connections of clients that may not connect any more: `drain` lets them go on for `deny_grace`,
+	// `close` cuts them, `keep` leaves them alone. See [deny.md](deny.md).
+	OnDeny hclx.Attr `hcl:"on_deny,optional" type:"string" default:"drain"`
+	// For how long they go on with `drain`. Those of a client that is allowed again meanwhile are not cut.
+	DenyGrace hclx.Attr `hcl:"deny_grace,optional" type:"duration" default:"10s"`
+	// At most so many are cut per second. 0 is no limit.
+	DenyRate hclx.Attr  `hcl:"deny_rate,optional" type:"number" default:"1000"`
+	Range    hclx.Range `hcl:",def_range"`
 }
 
 // rawCertificate is one of several.

@@ -59,7 +59,7 @@ type ConsulBlock struct {
 func (b *ConsulBlock) Settings(d *Decoder) settings.Consul {
 	b = OrDefault(b)
 	s := settings.Consul{
-		Address:    d.String(b.Address),
+		Address:    d.consulAddress(b.Address),
 		Token:      d.Secret(b.Token, b.TokenFile), // a look at the file, which may be missing or empty
 		Datacenter: d.String(b.Datacenter),
 		CAFile:     d.CAFile(b.CAFile),

@@ -125,6 +125,7 @@ func cases() []testCase {
 		{name: "cut", run: cut},
 		{name: "cut at once", run: cutAtOnce},
 		{name: "cut under pressure", run: cutPressed, needs: tcp},
+		{name: "cut as denied", run: cutDenied, needs: tcp},
 		{name: "live counts", run: liveCounts},
 		{name: "TLS cut off", run: tlsCut, needs: tcp | secured},
 		{name: "TLS cut off as an answer", run: tlsCutAnswer, needs: tcp | secured},
