@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -167,10 +166,8 @@ func hasPeer(ctx context.Context, a *agent, entry, want string) error {
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(body, fmt.Sprintf(`"peer":%q`, want)) {
-		var indented bytes.Buffer
-		json.Indent(&indented, []byte(body), "", "  ")
-		return fmt.Errorf("no connection of %s:\n%s", want, indented.String())
+	if !strings.Contains(body, fmt.Sprintf(`"peer": %q`, want)) {
+		return fmt.Errorf("no connection of %s:\n%s", want, body)
 	}
 	return nil
 }
