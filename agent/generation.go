@@ -157,6 +157,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			if i.mesh, err = mesh(); err != nil {
 				return nil, err
 			}
+			i.inherit(old.identities[k])
 		}
 		i.judge = judgeOf(i.Identity)
 		g.identities[k] = i

@@ -31,18 +31,6 @@ func terminating(t *testing.T, edit func(*config.Listener)) (*proxy, *backend, *
 	return startAgent(t, cfg), db, client
 }
 
-// silent connects a listener and says nothing.
-func (p *proxy) silent(listener string) net.Conn {
-	p.t.Helper()
-	c, err := net.Dial("tcp", p.address(listener))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
-	return c
-}
-
 // TestHandshakeBudget: neither silence nor a byte now and then holds a connection for longer than the time for the handshake,
 // and nothing of a client that has not proved who it is reaches an endpoint, not even a connection.
 func TestHandshakeBudget(t *testing.T) {

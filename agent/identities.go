@@ -72,7 +72,7 @@ func newIdentity(k identityKey, cfg *config.Config, logger hclog.Logger, reg pro
 		i.Identity = files
 		return i, nil
 	}
-	client, err := consulclient.New(cfg.Consul)
+	client, err := consulclient.Shared(cfg.Consul, logger, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +103,13 @@ func consulServers(cfg *config.Config) (o identity.ServersOptions, err error) {
 		o.TLS = files.Client(c.ServerName)
 	}
 	return o, nil
+}
+
+// inherit makes the identity of a Connect service begin with what the one before knows, if there was one.
+func (i *liveIdentity) inherit(before *liveIdentity) {
+	if before != nil {
+		i.Identity.(*identity.Connect).Inherit(before.Identity.(*identity.Connect))
+	}
 }
 
 func (i *liveIdentity) start() {

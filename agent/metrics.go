@@ -102,7 +102,7 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 		endpoints:     gauge("argosy_endpoints", "Endpoints of a cluster that get new connections.", byCluster...),
 		ejectedNow:    gauge("argosy_endpoints_ejected", "Endpoints of a cluster that get no connections because they have failed.", byCluster...),
 		ejections:     counter("argosy_endpoint_ejections_total", "Endpoints ejected: dial, or reset.", "destination", "cluster", "reason"),
-		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint.", "destination", "cluster", "reason"),
+		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint, and refusals by its TLS server after the handshake.", "destination", "cluster", "reason"),
 		overBudget: counter("argosy_retry_budget_exhausted_total", "Connections not tried at another endpoint because of the budget for retries.",
 			byCluster...),
 		connect: histogram("argosy_connect_seconds", "Time to connect an endpoint, its TLS handshake included.",

@@ -118,6 +118,12 @@ variable "kill_timeout" {
   default     = "30s"
 }
 
+variable "admin_token" {
+  description = "What callers of the admin endpoint show for more than health and metrics, as argosy routes does: openssl rand -hex 32 makes one. Empty: nobody gets more."
+  type        = string
+  default     = ""
+}
+
 variable "cpu" {
   description = "MHz for each agent."
   type        = number
@@ -133,6 +139,7 @@ variable "memory" {
 locals {
   command = var.artifact == "" ? var.binary : "local/argosy"
   tls     = var.connect ? "tls {\n  connect = \"${var.service}\"\n}" : "# plain TCP"
+  admin   = var.admin_token == "" ? "" : "token_file = format(\"%s/admin.tokens\", env(\"NOMAD_SECRETS_DIR\"))"
   config  = <<-EOT
     name = "${var.service}"
 
@@ -140,8 +147,11 @@ locals {
       level = "${var.log_level}"
     }
 
+    # Health checks and Prometheus come here; for more, callers need the token.
     admin {
       address = env("NOMAD_ADDR_admin")
+      open    = ["/health", "/ready", "/metrics"]
+      ${local.admin}
     }
 
     consul {}
@@ -239,6 +249,17 @@ job "entry" {
 
       env {
         CONSUL_HTTP_ADDR = var.consul_addr
+      }
+
+      # The agent reads it again when it changes.
+      dynamic "template" {
+        for_each = var.admin_token == "" ? [] : [1]
+        content {
+          destination = "secrets/admin.tokens"
+          data        = var.admin_token
+          perms       = "600"
+          change_mode = "noop"
+        }
       }
 
       template {

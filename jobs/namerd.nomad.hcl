@@ -98,6 +98,12 @@ variable "consul_identity" {
   default     = false
 }
 
+variable "token" {
+  description = "What clients of the API show, agents among them: openssl rand -hex 32 makes one. Empty: whoever reaches the API may change tables."
+  type        = string
+  default     = ""
+}
+
 variable "log_level" {
   description = "trace, debug, info, warn or error."
   type        = string
@@ -125,6 +131,8 @@ locals {
 
     http {
       address = ${var.bind == "" ? "env(\"NOMAD_ADDR_http\")" : "\"${var.bind}:${var.port}\""}
+      ${var.token == "" ? "insecure = true" : "token_file = format(\"%s/tokens\", env(\"NOMAD_SECRETS_DIR\"))"}
+      open = ["/health", "/ready", "/metrics"]
     }
 
     store "consul" {
@@ -214,6 +222,17 @@ job "namerd" {
 
       env {
         CONSUL_HTTP_ADDR = var.consul_addr
+      }
+
+      # It is read again when it changes.
+      dynamic "template" {
+        for_each = var.token == "" ? [] : [1]
+        content {
+          destination = "secrets/tokens"
+          data        = var.token
+          perms       = "600"
+          change_mode = "noop"
+        }
       }
 
       template {

@@ -144,6 +144,12 @@ variable "kill_timeout" {
   default     = "30s"
 }
 
+variable "admin_token" {
+  description = "What callers of the admin endpoint show for more than health and metrics, as argosy routes does: openssl rand -hex 32 makes one. Empty: nobody gets more."
+  type        = string
+  default     = ""
+}
+
 variable "cpu" {
   description = "MHz for each agent."
   type        = number
@@ -195,6 +201,7 @@ variable "cooldown_down" {
 locals {
   command = var.artifact == "" ? var.binary : "local/argosy"
   tls     = var.connect ? "tls {\n  connect = \"${var.service}\"\n}" : "# plain TCP"
+  admin   = var.admin_token == "" ? "" : "token_file = format(\"%s/admin.tokens\", env(\"NOMAD_SECRETS_DIR\"))"
   config  = <<-EOT
     name = "${var.service}"
 
@@ -202,8 +209,11 @@ locals {
       level = "${var.log_level}"
     }
 
+    # Health checks and Prometheus come here; for more, callers need the token.
     admin {
       address = env("NOMAD_ADDR_admin")
+      open    = ["/health", "/ready", "/metrics"]
+      ${local.admin}
     }
 
     consul {}
@@ -353,6 +363,17 @@ job "proxy" {
 
       env {
         CONSUL_HTTP_ADDR = var.consul_addr
+      }
+
+      # The agent reads it again when it changes.
+      dynamic "template" {
+        for_each = var.admin_token == "" ? [] : [1]
+        content {
+          destination = "secrets/admin.tokens"
+          data        = var.admin_token
+          perms       = "600"
+          change_mode = "noop"
+        }
       }
 
       template {

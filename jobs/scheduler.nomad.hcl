@@ -113,6 +113,12 @@ variable "consul_identity" {
   default     = false
 }
 
+variable "token" {
+  description = "What callers show for more than health, metrics and the list of agents: openssl rand -hex 32 makes one. Empty: nobody gets more."
+  type        = string
+  default     = ""
+}
+
 variable "log_level" {
   description = "trace, debug, info, warn or error."
   type        = string
@@ -143,8 +149,11 @@ locals {
 
     evaluation_interval = "${var.evaluation_interval}"
 
+    # Health checks and Prometheus come here; for policies and decisions, callers need the token.
     http {
       address = env("NOMAD_ADDR_http")
+      ${var.token == "" ? "" : "token_file = format(\"%s/tokens\", env(\"NOMAD_SECRETS_DIR\"))"}
+      open = ["/health", "/ready", "/metrics", "/v1/sd"]
     }
 
     nomad {
@@ -235,6 +244,17 @@ job "scheduler" {
       env {
         CONSUL_HTTP_ADDR = var.consul_addr
         NOMAD_ADDR       = var.nomad_addr == "" ? "unix://${NOMAD_SECRETS_DIR}/api.sock" : var.nomad_addr
+      }
+
+      # It is read again when it changes.
+      dynamic "template" {
+        for_each = var.token == "" ? [] : [1]
+        content {
+          destination = "secrets/tokens"
+          data        = var.token
+          perms       = "600"
+          change_mode = "noop"
+        }
       }
 
       template {

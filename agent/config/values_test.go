@@ -235,7 +235,7 @@ client "/svc/redis" {}
 		Name:   "argosy",
 		Log:    settings.Log{Level: "info", Format: "text"},
 		Admin:  Admin{Address: "127.0.0.1:9990"},
-		Consul: settings.Consul{Timeout: 10 * time.Second},
+		Consul: settings.Consul{Timeout: 10 * time.Second, WatchConnections: 80},
 		Dtab: Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"},
 			AlternativeTimeout: 2 * time.Second, MaxNames: 1000, MaxWatches: 10_000},
 		Namers: []mounts.Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
@@ -366,7 +366,7 @@ client "/svc" {
 		Log:   settings.Log{Level: "debug", Format: "json"},
 		Admin: Admin{Address: "127.0.0.1:0"},
 		Consul: settings.Consul{Address: "unix:///run/consul.sock", Token: settings.NewSecret("very-secret"),
-			Datacenter: "dc2", Timeout: 3 * time.Second},
+			Datacenter: "dc2", Timeout: 3 * time.Second, WatchConnections: 80},
 		Dtab: Dtab{Namespace: "blue-1", Namerd: &Namerd{Address: "http://namerd.example:4180/base", TokenFile: token},
 			Local: mustParse("/svc/x => /svc/y"), EmptyStops: true, AlternativeTimeout: 500 * time.Millisecond, MaxNames: 50, MaxWatches: 200},
 		Namers: []mounts.Namer{

@@ -62,6 +62,18 @@ func (c *Connect) Name() string { return c.service }
 // UseServers has the certificate signed by Consul's servers, and the roots told by them. It is called before Run.
 func (c *Connect) UseServers(o ServersOptions) { c.source = newFromServers(c.client, o) }
 
+// Inherit makes c know what another identity of the same service knows, until its own source says something else: where only
+// the way to Consul has changed, no handshake is to fail for it. It is called before Run.
+func (c *Connect) Inherit(from *Connect) {
+	if l := from.leaf.Value(); l != nil {
+		c.setLeaf(l)
+	}
+	if t := from.trust.Value(); t != nil {
+		c.setTrust(t)
+	}
+	c.rules.Set(from.rules.Value())
+}
+
 // Run keeps certificate, roots and intentions live until ctx ends.
 func (c *Connect) Run(ctx context.Context) error {
 	if !validService(c.service) {
@@ -143,7 +155,11 @@ func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
 
 // permit says whether the intentions let source connect.
 func (c *Connect) permit(source ID) error {
-	if allow, why := c.rules.Value().decide(source); !allow {
+	r := c.rules.Value()
+	if allow, why := r.decide(source); !allow {
+		if r.unnamed(source) {
+			why += fmt.Sprintf(": allow it with `consul intention create %s %s`", source.Service, c.service)
+		}
 		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
 	}
 	return nil
@@ -161,14 +177,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 	if len(s.PeerCertificates) == 0 {
 		return ID{}, verifyChain(nil, t.pool, usage, "")
 	}
-	id, err := certificateID(s.PeerCertificates[0])
-	roots := t.accepts(id.TrustDomain, connected, c.now())
-	if err == nil && roots == nil {
-		err = fmt.Errorf("%w: %s is not of our trust domain %s: it is of another Consul cluster", ErrPeer, id, t.domain)
-	}
-	if roots == nil {
-		roots = t.pool
-	}
+	id, roots, wrong := t.member(s.PeerCertificates[0], connected, c.now())
 	if chain := verifyChain(s.PeerCertificates, roots, usage, ""); chain != nil { // more telling than what else is wrong
 		var unknown x509.UnknownAuthorityError
 		if errors.As(chain, &unknown) {
@@ -177,7 +186,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 		}
 		return ID{}, chain
 	}
-	return id, err
+	return id, wrong
 }
 
 // Client implements Identity. The server must prove to be expect, in this trust domain and the default namespace.

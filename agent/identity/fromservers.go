@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -27,7 +26,7 @@ import (
 type ServersOptions struct {
 	// Address is host:port of their gRPC. A name may stand for several servers, of which one at random is asked.
 	Address string
-	// TLS is for connections to them; nil: plaintext.
+	// TLS is for connections to them, and has the name that they must prove; nil: plaintext.
 	TLS *tls.Config
 	// Token gives the ACL token, and is asked before every request. It may be called from any goroutine.
 	Token func() string
@@ -75,7 +74,7 @@ func (s *fromServers) follow(ctx context.Context, c *Connect) error {
 func (s *fromServers) dial() (*grpc.ClientConn, error) {
 	safe := insecure.NewCredentials()
 	if s.TLS != nil {
-		safe = credentials.NewTLS(s.TLS)
+		safe = newServerTLS(s.TLS)
 	}
 	return grpc.NewClient("dns:///"+s.Address,
 		grpc.WithTransportCredentials(safe),

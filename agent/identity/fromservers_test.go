@@ -343,7 +343,10 @@ func TestServersOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFakeServers(t, &tls.Config{Certificates: []tls.Certificate{cert}})
+	// Like Consul's, it agrees on no protocol.
+	f := newFakeServers(t, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
+	}})
 	for _, c := range []struct {
 		what string
 		ca   *devca.CA

@@ -45,6 +45,19 @@ func (t *trust) accepts(domain string, connected bool, now time.Time) *x509.Cert
 	return nil
 }
 
+// member reads for whom a certificate is, and returns the roots that are to vouch for it.
+func (t *trust) member(cert *x509.Certificate, connected bool, now time.Time) (ID, *x509.CertPool, error) {
+	id, err := certificateID(cert)
+	roots := t.accepts(id.TrustDomain, connected, now)
+	if roots != nil {
+		return id, roots, err
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: %s is not of our trust domain %s: it is of another Consul cluster", ErrPeer, id, t.domain)
+	}
+	return id, t.pool, err
+}
+
 // after returns l as the successor of old, which may be nil. Of those before, one that can be used is remembered.
 func (l *leaf) after(old *leaf, now time.Time) *leaf {
 	if old == nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/consultest"
@@ -24,15 +25,19 @@ func status(t *testing.T, c *consultest.Consul, want string) {
 		if err != nil {
 			return err
 		}
-		got := ""
-		for _, e := range all {
-			got += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
-		}
-		if got != want {
+		if got := shown(all); got != want {
 			return fmt.Errorf("got %q, want %q", got, want)
 		}
 		return nil
 	})
+}
+
+// shown are instances with their addresses and states.
+func shown(entries []*api.ServiceEntry) (text string) {
+	for _, e := range entries {
+		text += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
+	}
+	return text
 }
 
 func logTo(t *testing.T) hclog.Logger {

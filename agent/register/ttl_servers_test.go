@@ -158,11 +158,7 @@ func watchWeb(ctx context.Context, client *api.Client, seen chan<- string) {
 			return
 		}
 		q.WaitIndex = meta.LastIndex
-		got := ""
-		for _, e := range all {
-			got += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
-		}
-		if got != last {
+		if got := shown(all); got != last {
 			seen <- got
 			last = got
 		}

@@ -126,7 +126,7 @@ type Caller struct {
 // Refusal is why a request was not let in.
 type Refusal struct {
 	Status int    // of HTTP
-	Reason string // token, certificate, client, host, origin or busy
+	Reason string // token, certificate, client, closed, host, origin or busy
 	Text   string
 }
 
@@ -195,6 +195,8 @@ func (s *rules) identify(r *http.Request) (Caller, *Refusal) {
 	found, shown := find(s.tokens, r)
 	required := s.asks && s.cfg.TLS.Required
 	switch {
+	case s.cfg.Closed:
+		return c, &Refusal{http.StatusUnauthorized, "closed", fmt.Sprintf("this %s serves only what is open: it has no token_file and asks for no certificates", s.realm)}
 	case required && !certified:
 		return c, s.unknown("certificate", "a certificate")
 	case found != nil:
@@ -237,21 +239,35 @@ func (s *rules) hostKnown(r *http.Request) bool {
 		return true
 	}
 	host := hostOf(r.Host)
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil || host == hostOf(s.cfg.Address) {
+	switch {
+	case host == "":
+		return false
+	case host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host) != nil || host == hostOf(s.cfg.Address):
 		return true
 	}
 	return slices.ContainsFunc(s.cfg.Hosts, func(name string) bool { return strings.EqualFold(strings.TrimSuffix(name, "."), host) })
 }
 
-// hostOf is the host of "host:port" or "host", in lower case, without brackets and the last dot.
+// hostOf is the host of "host:port" or "host", in lower case, without brackets and the last dot; empty if it is no name and no
+// address.
 func hostOf(text string) string {
-	if host, _, err := net.SplitHostPort(text); err == nil {
+	if host, port, err := net.SplitHostPort(text); err == nil {
+		if strings.Trim(port, "0123456789") != "" {
+			return ""
+		}
 		text = host
 	} else {
 		text = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
 	}
-	text, _, _ = strings.Cut(text, "%") // the zone of an IPv6 address
-	return strings.ToLower(strings.TrimSuffix(text, "."))
+	address, _, _ := strings.Cut(text, "%") // the zone of an IPv6 address
+	if net.ParseIP(address) != nil {
+		return address
+	}
+	text = strings.ToLower(strings.TrimSuffix(text, "."))
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-._") != "" {
+		return ""
+	}
+	return text
 }
 
 // Listener makes connections of l known to the door, and speaks TLS on them where the door does at that moment.

@@ -157,6 +157,7 @@ func TestWhoMay(t *testing.T) {
 		{"certificates required", settings.Door{Open: open, TLS: mutual(true)}, "00000222", "00000222"},
 		{"either", settings.Door{Open: open, TLS: mutual(false), Tokens: tokens}, "22220222", "44220224"},
 		{"both", settings.Door{Open: open, TLS: mutual(true), Tokens: tokens}, "00000222", "00000424"},
+		{"closed", settings.Door{Open: open, Closed: true}, "22222222", "44444444"},
 		{"nothing is open", settings.Door{Tokens: tokens}, "44224424", "44224424"},
 	} {
 		s := serve(t, test.cfg)

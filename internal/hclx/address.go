@@ -124,6 +124,16 @@ func (d *Decoder) URL(a Attr) string {
 	return ""
 }
 
+// consulAddress takes what Consul's client takes, but for a user: it would go into the name of the host, and into logs.
+func (d *Decoder) consulAddress(a Attr) string {
+	s := d.String(a)
+	if strings.Contains(s, "@") {
+		d.Errorf(Place(a), "user and password go into the environment variable CONSUL_HTTP_AUTH, as user:password", "%s has a user name in it", a.Name)
+		return ""
+	}
+	return s
+}
+
 // SamePort reports whether two addresses "host:port" cannot be listened on side by side: their ports are equal and not
 // 0, and their hosts are equal or one stands for all.
 func SamePort(a, b string) bool {

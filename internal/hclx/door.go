@@ -25,7 +25,8 @@ type DoorBlock struct {
 	TLS *DoorTLSBlock `hcl:"tls,block"`
 	// A file of tokens, one on each line. Callers show one as `Authorization: Bearer TOKEN`. It is read again when it changes.
 	TokenFile Attr `hcl:"token_file,optional" type:"file"`
-	// Paths that anybody may read without a token or a certificate. `["/health", "/ready"]` unless set.
+	// Paths that anybody may read without a token or a certificate. `["/health", "/ready"]` unless set. Where other machines can
+	// reach the endpoint and it wants neither, nothing else is served.
 	Open Attr `hcl:"open,optional" type:"list of strings"`
 	// Names by which clients on this machine may call the endpoint where they show neither token nor certificate, beside
 	// addresses and `localhost`: requests for others may come from a web page.
@@ -69,7 +70,7 @@ const longestSocket = 107
 func (b *DoorBlock) Settings(d *Decoder, what, address string, connect bool) settings.Door {
 	b = OrDefault(b)
 	s := b.Values(d, address, connect)
-	d.CheckDoor(&s, what, b.Address, b.Insecure)
+	b.Check(d, &s, what)
 	return s
 }
 
@@ -93,17 +94,18 @@ func (b *DoorBlock) Values(d *Decoder, address string, connect bool) settings.Do
 	return s
 }
 
-// CheckDoor refuses a door that lets everybody in.
-func (d *Decoder) CheckDoor(s *settings.Door, what string, address, insecure Attr) {
+// Check refuses a door that lets everybody in from other machines. One that only says what is open there serves nothing else.
+func (b *DoorBlock) Check(d *Decoder, s *settings.Door, what string) {
+	exposed := !s.Local() && !s.Identifies() && !s.Insecure
 	switch {
-	case s.Address == "" || address != nil && d.Failed(address): // that is said already
+	case s.Address == "" || b.Address != nil && d.Failed(b.Address): // that is said already
 	case s.Insecure && s.Identifies():
-		d.Errorf(Place(insecure), "leave one of them out", "insecure lets everybody in, and %s asks callers who they are", what)
-	case s.Insecure || s.Identifies() || s.Local():
-	default:
-		d.Errorf(Place(address), `add token_file = "..." or tls { ... } with client_ca_file, use a loopback address or "unix:/path", or say insecure = true`,
+		d.Errorf(Place(b.Insecure), "leave one of them out", "insecure lets everybody in, and %s asks callers who they are", what)
+	case exposed && b.Open == nil:
+		d.Errorf(Place(b.Address), `add token_file = "..." or tls { ... } with client_ca_file; or use a loopback address or "unix:/path"; or say open = ["/health"] to serve nothing else, or insecure = true`,
 			"%s address %q can be reached from other machines, and everybody there would be let in", what, s.Address)
 	}
+	s.Closed = exposed
 }
 
 // doorAddress takes the address, and what goes with its kind.
@@ -158,7 +160,7 @@ func (b *DoorTLSBlock) Values(d *Decoder, connect bool) *settings.DoorTLS {
 	case b.ClientCAFile != nil:
 		d.Errorf(b.ClientCAFile.NameRange, "connect lets Consul's CA decide; leave client_ca_file out", "client_ca_file does not go with connect")
 	default:
-		t.Connect = d.Name(b.Connect)
+		t.Connect = d.Service(b.Connect)
 		if t.Clients = d.Strings(b.Clients); len(t.Clients) == 0 && (b.Clients == nil || !d.Failed(b.Clients)) {
 			d.Errorf(b.Range, `add clients = ["ops"]`, "the tls block does not say which Connect services may come in")
 		}
@@ -174,7 +176,7 @@ func (d *Decoder) TokenFile(a Attr) string {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, pathless(err))
+		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, unread(a, path, err))
 		return ""
 	}
 	n, number := 0, 0

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -133,33 +135,85 @@ func sourceLine(f *hcl.File, at Range) string {
 	return strings.ToValidUTF8(strings.TrimRight(string(lines[at.Start.Line-1]), "\r"), "\uFFFD")
 }
 
-// Keys that name secrets, and the values of such keys that may be shown because they only say where the secret is.
+// Keys that name secrets, misspelled ones among them, and the values of such keys that may be shown because they only say where
+// the secret is.
 var (
-	secretKey  = regexp.MustCompile(`(?i)\b([a-z0-9_]*(?:token|secret|password))("?\s*[=:]\s*)(\S.*)`)
-	secretName = regexp.MustCompile(`(?i)(?:token|secret|password)$`)
-	elsewhere  = regexp.MustCompile(`^(?:env|file)\("[^"]*"\)\s*$`)
-	userInURL  = regexp.MustCompile(`://[^/@\s]+@`)
+	secretKey = regexp.MustCompile(`(?i)([a-z0-9_-]*(?:token|secret|passw)[a-z0-9_-]*)("?\s*[=:]\s*)(\S.*)`)
+	elsewhere = regexp.MustCompile(`^(?:env|file)\("[^"]*"\)\s*\}*\s*$`)
+	aPath     = regexp.MustCompile(`^"(?:[/.~]|\$\{|[a-z_-]{1,20}/|[^"/]{1,40}\.[a-z]{1,8}")`) // and no token by mistake
+	userInURL = regexp.MustCompile(`(://|[\s"'=])[^/@\s"':]*:[^/@\s"']*@|://[^/@\s"']+@`)
+	inQuery   = regexp.MustCompile(`(?i)([?&][a-z_-]*(?:token|secret|passw|auth|key)[a-z_-]*=)[^&\s"'#]+`)
+	heredoc   = regexp.MustCompile(`^<<[-~]?\s*([A-Za-z0-9_-]+)`)
 )
 
-// withoutUser hides the user, and so the password, of URLs.
-func withoutUser(text string) string { return userInURL.ReplaceAllString(text, "://(secret)@") }
+// withoutUser hides the user, and so the password, of URLs, and tokens in their queries.
+func withoutUser(text string) string {
+	text = userInURL.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.HasPrefix(found, "://") {
+			return "://(secret)@"
+		}
+		return found[:1] + "(secret)@"
+	})
+	return inQuery.ReplaceAllString(text, "$1(secret)")
+}
+
+// isElsewhere reports whether the value of a key only says where a secret is.
+func isElsewhere(key, value string) bool {
+	return elsewhere.MatchString(value) || strings.HasSuffix(strings.ToLower(key), "file") && aPath.MatchString(value)
+}
+
+// unread is why a file cannot be read. Where a key wants the file of a secret, and what it has may be the secret itself, the name is
+// left out.
+func unread(a Attr, path string, err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) && secretKey.MatchString(a.Name+" = x") && !aPath.MatchString(`"`+path+`"`) {
+		return at.Err
+	}
+	return pathless(err)
+}
 
 // withoutSecrets hides the values of keys that name secrets, whatever is wrong with the line.
 func withoutSecrets(f *hcl.File, at Range, line string) string {
 	if m := secretKey.FindStringSubmatch(line); m != nil {
-		if elsewhere.MatchString(m[3]) {
+		if isElsewhere(m[1], m[3]) {
 			return line
 		}
 		return secretKey.ReplaceAllString(line, "$1$2(secret)")
+	}
+	if inHeredoc(f.Bytes, at.Start.Line) {
+		return "(secret)"
 	}
 	if f.Body == nil {
 		return line
 	}
 	// The value may go on for several lines.
-	if a := f.AttributeAtPos(at.Start); a != nil && secretName.MatchString(a.Name) && a.Range.Start.Line != at.Start.Line {
+	if a := f.AttributeAtPos(at.Start); a != nil && secretKey.MatchString(a.Name+" = x") && a.Range.Start.Line != at.Start.Line {
 		return "(secret)"
 	}
 	return line
+}
+
+// inHeredoc reports whether a line, from 1, is in a text of several lines that is the value of a key that names a secret. It needs
+// no syntax tree: where it matters there may be none.
+func inHeredoc(text []byte, line int) bool {
+	end := ""
+	n := 0
+	for l := range bytes.Lines(text) {
+		if n++; n >= line {
+			break
+		}
+		l := strings.TrimSpace(string(l))
+		if end != "" {
+			if l == end {
+				end = ""
+			}
+		} else if m := secretKey.FindStringSubmatch(l); m != nil {
+			if h := heredoc.FindStringSubmatch(m[3]); h != nil {
+				end = h[1]
+			}
+		}
+	}
+	return end != ""
 }
 
 // sorted orders problems by file, in the order of reading, then line and column.

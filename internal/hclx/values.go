@@ -328,7 +328,7 @@ func (d *Decoder) Secret(value, file Attr) settings.Secret {
 		}
 		s, err := settings.SecretFromFile(path)
 		if err != nil {
-			d.Errorf(Place(file), "", "%s cannot be read: %v", file.Name, pathless(err))
+			d.Errorf(Place(file), "", "%s cannot be read: %v", file.Name, unread(file, path, err))
 		} else if s.IsZero() {
 			d.Errorf(Place(file), "", "%s %q is empty", file.Name, path)
 		}
@@ -355,7 +355,7 @@ func (d *Decoder) Readable(a Attr) string {
 		}
 	}
 	if err != nil {
-		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, pathless(err))
+		d.Errorf(Place(a), "", "%s cannot be read: %v", a.Name, unread(a, path, err))
 		return ""
 	}
 	return path

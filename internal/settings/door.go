@@ -19,6 +19,7 @@ type Door struct {
 	Open     []string // paths that anybody may read
 	Hosts    []string // names by which clients on this machine may call the endpoint, beside addresses and localhost
 	Insecure bool     // anybody who reaches the endpoint may use it
+	Closed   bool     // nobody may anything but what is open
 
 	MaxConnections int // 0: as the door has it
 }
@@ -60,7 +61,7 @@ func (d *Door) Local() bool {
 
 // Exposed says what is missing where others than this machine can reach the door; "" if nothing is.
 func (d *Door) Exposed() string {
-	if d.Local() {
+	if d.Local() || d.Closed {
 		return ""
 	}
 	var missing []string

@@ -18,6 +18,7 @@ func TestExposed(t *testing.T) {
 		{Door{Network: "unix", Address: "/run/x"}, ""},
 		{Door{Address: ":4180"}, "TLS and authentication"},
 		{Door{Address: "0.0.0.0:4180"}, "TLS and authentication"},
+		{Door{Address: "0.0.0.0:4180", Closed: true}, ""},
 		{Door{Address: "[::]:4180"}, "TLS and authentication"},
 		{Door{Address: "10.0.0.1:4180", Tokens: tokens}, "TLS"},
 		{Door{Address: "namerd.example:4180", TLS: plain}, "authentication"},

@@ -30,7 +30,8 @@ type rawHTTP struct {
 	Tokens []rawToken `hcl:"token,block"`
 	// A file of further tokens, one on each line, which may write. It is read again when it changes.
 	TokenFile hclx.Attr `hcl:"token_file,optional" type:"file"`
-	// Paths that anybody may read without a token or a certificate. `["/health", "/ready"]` unless set.
+	// Paths that anybody may read without a token or a certificate. `["/health", "/ready"]` unless set. Where other machines can
+	// reach the endpoint and it wants neither, nothing else is served.
 	Open hclx.Attr `hcl:"open,optional" type:"list of strings"`
 	// Names by which clients on this machine may call the endpoint where they show neither token nor certificate, beside
 	// addresses and `localhost`: requests for others may come from a web page.
@@ -76,7 +77,7 @@ func loadHTTP(d *hclx.Decoder, raw *rawHTTP) HTTP {
 	h := HTTP{Door: b.Values(d, "", false), ReadOnly: d.Bool(raw.ReadOnly)}
 	h.TLS = loadTLS(d, raw.TLS)
 	h.Tokens = append(loadTokens(d, raw.Tokens), h.Tokens...)
-	d.CheckDoor(&h.Door, "http", raw.Address, raw.Insecure)
+	b.Check(d, &h.Door, "http")
 	return h
 }
 
