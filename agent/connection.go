@@ -145,10 +145,8 @@ func (c *connection) run(picked *balance.Lease) {
 	defer cancel()
 
 	in, err := l.router.Accept(ctx, c.setup.conn, func(in *listen.Inbound) error {
-		if err := c.known(in); err != nil {
-			return err
-		}
-		return c.beginHandshake()
+		in.Hello = c.beginHandshake
+		return c.known(in)
 	})
 	c.endHandshake()
 	if err != nil {

@@ -262,10 +262,11 @@ func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, err
 		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
-		var err error
-		if r.TLS, err = serverTLS(c.TLS, identity); err != nil {
+		t, err := serverTLS(c.TLS, identity)
+		if err != nil {
 			return nil, err
 		}
+		r.TLS = listen.AwaitHello(t)
 	}
 	return r, nil
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/netip"
 
@@ -28,16 +29,16 @@ func handshakes(l config.Listener) listen.Limits {
 	return listen.Limits{Connections: l.Limits.Handshakes, QueueLength: handshakeQueue * l.Limits.Handshakes, QueueTimeout: within / 2}
 }
 
-// beginHandshake waits until the client may begin its TLS handshake.
-func (c *connection) beginHandshake() error {
+// beginHandshake waits until the client, whose ClientHello has come, may go on with its TLS handshake. Those that are silent
+// before have no turn, and keep nobody waiting.
+func (c *connection) beginHandshake(ctx context.Context) error {
 	l := c.listener
-	if l.config.TLS == nil {
-		return nil
-	}
 	turn, _ := l.state.handshakes.Admit(netip.Addr{})
 	if !turn {
-		why, err := l.state.handshakes.Wait(c.setup.ctx, netip.Addr{})
+		why, err := l.state.handshakes.Wait(ctx, netip.Addr{})
 		switch {
+		case errors.Is(err, context.DeadlineExceeded): // the hello had taken most of the time
+			return c.atLimit(listen.LimitHandshakes)
 		case err != nil:
 			return outcome.Wrap(outcome.Drained, err)
 		case why != "":
