@@ -152,6 +152,28 @@ func TestHandshakeLimit(t *testing.T) {
 	echo(t, served, "an open connection does not count")
 }
 
+// TestStalledHandshakes: who has a turn and stalls loses it to who comes later, before its time is up.
+func TestStalledHandshakes(t *testing.T) {
+	p, _, good := terminating(t, func(l *config.Listener) {
+		l.Timeouts.Handshake = 16 * time.Second // a turn is safe for 4 s; who waits, waits for 8 s at most
+		l.Limits.Handshakes = 2
+	})
+	state, hello := p.agent.current.Load().listeners[0].state, clientHello(t, good)
+	for i := range 3 {
+		p.stalled("db", hello)
+		eventually(t, "it has a turn, or waits for one", func() bool { return state.handshakes.Open()+state.handshakes.Waiting() == i+1 })
+	}
+	began := time.Now()
+	if _, who := p.dialTLS("db", good); who != "db" { // the second one after the first, which has gone for the third
+		t.Errorf("%s answers", who)
+	}
+	if took := time.Since(began); took < time.Second || took > 7*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	p.expectMetric(`argosy_connections_refused_total{limit="handshakes",listener="db"}`, 2)
+	p.expectClosed("db", "limit", 2)
+}
+
 // TestManySlowHandshakes: thousands of clients that begin a handshake and leave it there cost a bounded amount of memory, and
 // a good client is served beside them.
 func TestManySlowHandshakes(t *testing.T) {
