@@ -82,7 +82,8 @@ func (c *agentCommand) Run(args []string) int {
 		return c.fail(err)
 	}
 	if n := a.Procs(); n > 0 && os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(n)
+		before := runtime.GOMAXPROCS(n)
+		defer runtime.GOMAXPROCS(before)
 	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		if os.Getenv("GOGC") == "" {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -16,14 +17,19 @@ import (
 	"argosy/internal/devca"
 )
 
-// startServer runs a command in this process until the test ends, when all of them get SIGTERM.
+// startServer runs a command in this process until the test ends, when all of them get SIGTERM, once.
 func startServer(t *testing.T, command, config string) *syncBuffer {
 	t.Helper()
 	log := &syncBuffer{}
 	ended := make(chan int, 1)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
 	go func() { ended <- run([]string{command, "-config", config}, strings.NewReader(""), log, log) }()
 	t.Cleanup(func() {
-		syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		defer signal.Stop(signals)
+		if len(signals) == 0 {
+			syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		}
 		if code := <-ended; code != exitOK {
 			t.Errorf("%s: exit %d\n%s", command, code, log.String())
 		}
