@@ -22,6 +22,7 @@ const movedMost = 4
 type movedFrom struct {
 	domain string
 	pool   *x509.CertPool
+	sums   map[rootSum]bool
 	until  time.Time // new connections are accepted until then
 }
 
@@ -32,7 +33,7 @@ func (t *trust) after(old *trust, now time.Time) *trust {
 	}
 	t.before = old.before
 	if old.domain != t.domain {
-		t.before = append([]movedFrom{{old.domain, old.pool, now.Add(moveGrace)}}, t.before...)
+		t.before = append([]movedFrom{{old.domain, old.pool, old.sums, now.Add(moveGrace)}}, t.before...)
 		t.before = t.before[:min(len(t.before), movedMost)]
 	}
 	return t
@@ -50,6 +51,16 @@ func (t *trust) accepts(domain string, connected bool, now time.Time) *x509.Cert
 		}
 	}
 	return nil
+}
+
+// sumsOf are the sums of roots that accepts has returned.
+func (t *trust) sumsOf(roots *x509.CertPool) map[rootSum]bool {
+	for _, b := range t.before {
+		if b.pool == roots {
+			return b.sums
+		}
+	}
+	return t.sums
 }
 
 // member reads for whom a certificate is, and returns the roots that are to vouch for it.
