@@ -87,7 +87,7 @@ func (b *beater) beat(ctx context.Context) error {
 	if h.Passing {
 		status = api.HealthPassing
 	}
-	err := r.client.Agent().UpdateTTLOpts(b.service.checkID(), h.Output, status, (&api.QueryOptions{}).WithContext(ctx))
+	err := r.client.Agent().UpdateTTLOpts(b.service.checkID(TTL), h.Output, status, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		if asked.Err() == nil {
 			r.metrics.failed("beat")
