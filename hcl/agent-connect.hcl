@@ -18,7 +18,7 @@ admin {
 
 consul {
   address = env("CONSUL_HTTP_ADDR", "127.0.0.1:8500")
-  token   = env("CONSUL_HTTP_TOKEN", "") # needs service:write for proxy, service:read and node:read for all, key:read for the table
+  token   = env("CONSUL_HTTP_TOKEN", "") # argosy validate -acl prints the policy that it needs
   timeout = "10s"
 }
 
