@@ -82,7 +82,7 @@ func (f *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			delete(f.services, id)
 		})
 	case strings.HasPrefix(path, "/v1/agent/check/update/service:"):
-		f.takeBeat(w, r, strings.TrimPrefix(path, "/v1/agent/check/update/service:"))
+		f.takeBeat(w, r, strings.TrimSuffix(strings.TrimPrefix(path, "/v1/agent/check/update/service:"), ":ttl"))
 	case strings.HasPrefix(path, "/v1/agent/service/maintenance/"):
 		f.change(func() { f.writes = append(f.writes, "!"+strings.TrimPrefix(path, "/v1/agent/service/maintenance/")) })
 	case path == "/v1/agent/services":

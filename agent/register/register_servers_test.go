@@ -123,8 +123,8 @@ func TestRealRegistrationIsStable(t *testing.T) {
 		}
 	}
 	checks, err := c.Client.Agent().Checks()
-	if err != nil || len(checks) != 3 || checks["service:c"] == nil || checks["service:c"].Type != "http" ||
-		checks["service:d"] == nil || checks["service:d"].Type != "ttl" || checks["service:d:tcp"] == nil || checks["service:d:tcp"].Type != "tcp" {
+	if err != nil || len(checks) != 3 || checks["service:c:http"] == nil || checks["service:c:http"].Type != "http" ||
+		checks["service:d:ttl"] == nil || checks["service:d:ttl"].Type != "ttl" || checks["service:d:tcp"] == nil || checks["service:d:tcp"].Type != "tcp" {
 		t.Errorf("checks %+v, %v", checks, err)
 	}
 }

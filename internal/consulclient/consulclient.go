@@ -20,8 +20,8 @@ const (
 	maxSteady   = 40
 	maxShared   = 40 // Consul has 250 requests on each
 	maxPlain    = 20
-	maxReserved = 2
-	maxIdle     = 8
+	maxReserved = 4 // without a leader each of these requests takes its time
+	maxIdle     = 4 // of each of these
 	idleTimeout = 90 * time.Second
 	dialTimeout = 5 * time.Second
 
