@@ -48,7 +48,9 @@ listener "redis" {
   destination = "/svc/redis"
 
   tls {
-    connect = "proxy"
+    connect    = "proxy"
+    on_deny    = "drain" # open connections of a client that an intention denies go on for a while, and then are cut
+    deny_grace = "10s"
   }
 
   register {
