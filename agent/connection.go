@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"errors"
 	"net"
@@ -63,7 +64,7 @@ func (p phase) String() string { return [...]string{"routing", "connecting", "op
 // setup is what a connection needs until it is joined.
 type setup struct {
 	stopped outcome.Outcome // "": nobody has asked for it
-	shaking bool            // it counts as a handshake under way
+	turn    *list.Element   // of the handshakes under way; nil: it has none
 	loop    *onLoop         // set on the event loop; the others then are not
 	conn    net.Conn        // as accepted
 	ctx     context.Context // ends when the connection is stopped
@@ -145,10 +146,8 @@ func (c *connection) run(picked *balance.Lease) {
 	defer cancel()
 
 	in, err := l.router.Accept(ctx, c.setup.conn, func(in *listen.Inbound) error {
-		if err := c.known(in); err != nil {
-			return err
-		}
-		return c.beginHandshake()
+		in.Hello = c.beginHandshake
+		return c.known(in)
 	})
 	c.endHandshake()
 	if err != nil {

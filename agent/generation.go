@@ -187,7 +187,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			}
 		}
 		if l.state = a.states[c.Name]; l.state == nil {
-			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}, handshakes: &listen.Limiter{}}
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}, handshakes: &handshakes{Limiter: &listen.Limiter{}}}
 			a.states[c.Name] = l.state
 			undos = append(undos, func() {
 				delete(a.states, c.Name)
@@ -262,10 +262,11 @@ func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, err
 		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
-		var err error
-		if r.TLS, err = serverTLS(c.TLS, identity); err != nil {
+		t, err := serverTLS(c.TLS, identity)
+		if err != nil {
 			return nil, err
 		}
+		r.TLS = listen.AwaitHello(t)
 	}
 	return r, nil
 }
@@ -279,7 +280,7 @@ func (a *Agent) commit(g, old *generation) {
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
 		l.state.limits.SetLimits(limits(l.config))
-		l.state.handshakes.SetLimits(handshakes(l.config))
+		l.state.handshakes.setLimits(l.config)
 		kept[l.name] = true
 	}
 	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })

@@ -219,6 +219,17 @@ func (x *guest) current() *verdict {
 	return v
 }
 
+// denial is why the client may not stay, by the newest verdict that there is.
+func (x *guest) denial() string {
+	if x == nil {
+		return ""
+	}
+	if v := x.verdict.Load(); v != nil && v.denied != nil {
+		return v.denied.Error()
+	}
+	return ""
+}
+
 // newest returns the verdict if it is by what is known now, else nil.
 func (x *guest) newest() *verdict {
 	v, i := x.verdict.Load(), x.guard.judge.Load()

@@ -51,10 +51,9 @@ type listener struct {
 
 // listenerState is what a listener keeps over reloads.
 type listenerState struct {
-	metrics *listenerMetrics
-	limits  *listen.Limiter
-	// handshakes are the clients in their TLS handshake.
-	handshakes *listen.Limiter
+	metrics    *listenerMetrics
+	limits     *listen.Limiter
+	handshakes *handshakes
 }
 
 func keyOf(l config.Listener) portKey {

@@ -26,6 +26,10 @@ type docket struct {
 	paces   map[string]*rate.Limiter // by listener
 }
 
+func newDocket() *docket {
+	return &docket{known: map[*guest]*verdict{}, paces: map[string]*rate.Limiter{}}
+}
+
 // eviction is about the connections that one client has by one listener, or several clients of the same name.
 type eviction struct {
 	evictionKey
@@ -44,7 +48,7 @@ type evicted struct {
 // follow judges all clients again whenever the judge may say something else, and ends the connections of those that are
 // denied, until ctx ends.
 func (g *guard) follow(ctx context.Context) {
-	d := &docket{known: map[*guest]*verdict{}, paces: map[string]*rate.Limiter{}}
+	d := newDocket()
 	for ctx.Err() == nil {
 		_, superseded := g.judge.Load().judge.Changed().Load()
 		g.review(d)

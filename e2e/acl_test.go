@@ -90,7 +90,11 @@ func webWorld(t *testing.T, s *stack.Stack) {
 		return tryPutTable(ctx, s, "/svc/echo => /#/io.l5d.consul/.local/echo ; /svc/web => /#/connect/.local/web")
 	})
 	register(t, s, "echo", "echo", startNamed(t, "echo").Addr, nil)
-	intention(t, s, "web", "web", "allow")
+	within(t, "an intention", func(ctx context.Context) error { // which Consul refuses at first
+		return s.Consul.Put(ctx, "/v1/config", map[string]any{
+			"Kind": "service-intentions", "Name": "web", "Sources": []map[string]any{{"Name": "web", "Action": "allow"}},
+		})
+	})
 }
 
 // TestPolicies: an agent works with the policy that it says it needs, and with the one that comes with argosy; without any

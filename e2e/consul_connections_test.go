@@ -80,10 +80,10 @@ func TestConnectionsToConsul(t *testing.T) {
 		name, consul string
 		most         int
 	}{
-		// One for each of 80 services, one that follows the health checks of all, three for each identity, those for table
-		// and registration, and some that are idle.
-		{"http", fmt.Sprintf("address = %q", s.Consul.Addr), 80 + 1 + 3*3 + 2 + 10},
-		{"http, few watches", fmt.Sprintf("address = %q\n  watch_connections = 4", s.Consul.Addr), 4 + 1 + 3*3 + 2 + 10},
+		// One for each of 80 services, one that follows the health checks of all, three for each identity, those for table,
+		// mesh and registration, and some that are idle or answered at once.
+		{"http", fmt.Sprintf("address = %q", s.Consul.Addr), 80 + 1 + 3*3 + 3 + 20},
+		{"http, few watches", fmt.Sprintf("address = %q\n  watch_connections = 4", s.Consul.Addr), 4 + 1 + 3*3 + 3 + 20},
 		{"https", fmt.Sprintf("address = \"https://%s\"\n  ca_file = %q", secure, files.CA), 6},
 	} {
 		name := strings.NewReplacer(", ", "-", " ", "-").Replace(c.name)
@@ -107,7 +107,7 @@ func TestConnectionsToConsul(t *testing.T) {
 			}
 			return nil
 		})
-		pause(t, 2*time.Second)
+		pause(t, 4*time.Second)
 		to := s.Consul.Addr
 		if c.name == "https" {
 			to = secure

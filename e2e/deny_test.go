@@ -201,3 +201,47 @@ func TestDenyMany(t *testing.T) {
 		t.Errorf("%d are left of %d, of which %d were cut", left, many, n)
 	}
 }
+
+// TestLifetimeOfConnect: what bounds the age of a proof is the age of the connection, and not all end at once.
+func TestLifetimeOfConnect(t *testing.T) {
+	t.Parallel()
+	const many = 20
+	s := stack.New(t, stack.Options{Consul: true})
+	register(t, s, "web1", "web", startNamed(t, "web1").Addr, nil)
+	fleet, entry := s.Addr(), s.Addr()
+	hcl := strings.Replace(fleetConnectHCL(s, fleet), `listener "in" {`, "listener \"in\" {\n  max_lifetime    = \"4s\"\n  lifetime_jitter = 0.5", 1)
+	a := startAgent(t, s, "fleet", hcl)
+	within(t, "the fleet is registered", func(ctx context.Context) error { return passing(ctx, s, "proxy", 1) })
+	startAgent(t, s, "entry", entryHCL(s, entry))
+	within(t, "the way is open", func(ctx context.Context) error { return reaches(ctx, entry, "web1") })
+	var all sync.WaitGroup
+	ages := make([]time.Duration, many)
+	for i := range ages {
+		all.Go(func() {
+			began := time.Now()
+			c, err := dialNamed(t.Context(), entry)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.SetReadDeadline(time.Now().Add(patience))
+			if _, err := c.r.ReadByte(); err != io.EOF {
+				t.Errorf("%v, want an end in order", err)
+			}
+			ages[i] = time.Since(began)
+		})
+	}
+	all.Wait()
+	t.Logf("ages with max_lifetime = 4s and lifetime_jitter = 0.5: %s", spread(ages))
+	if youngest, oldest := slices.Min(ages), slices.Max(ages); youngest < 2*time.Second || oldest-youngest < 100*time.Millisecond {
+		t.Errorf("they end after %v to %v", youngest, oldest)
+	}
+	within(t, "all have ended for their age", func(ctx context.Context) error {
+		n, err := a.metric(ctx, "argosy_connections_closed_total", `outcome="lifetime"`)
+		if err == nil && n < many {
+			err = fmt.Errorf("%v of %d", n, many)
+		}
+		return err
+	})
+}

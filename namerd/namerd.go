@@ -53,6 +53,8 @@ type Options struct {
 	Logger   hclog.Logger
 	Registry prometheus.Registerer // shown on /metrics where it can be gathered, as a *prometheus.Registry can
 	ReadOnly bool                  // refuse to change anything
+	// Config is what GET /v1/config shows; it answers 404 unless set.
+	Config func() any
 	// Door lets callers in, by the listener that Run is given; everybody unless set.
 	Door *door.Door
 	// Names binds names; it is not closed. Without it bind, addr, resolve, delegate and bound-names answer 501.
@@ -70,6 +72,7 @@ type Server struct {
 	logger   hclog.Logger
 	readOnly atomic.Bool
 	door     *door.Door
+	config   func() any    // nil: not shown
 	places   chan struct{} // taken by large bodies while there is one
 	turns    chan struct{} // and while it becomes a table
 	metrics  *metrics
@@ -109,6 +112,7 @@ func NewServer(s store.Store, o Options) *Server {
 		naming: o.Names, random: o.Random, namesInterval: o.NamesInterval,
 	}
 	srv.readOnly.Store(o.ReadOnly)
+	srv.config = o.Config
 	if srv.door = o.Door; srv.door == nil {
 		srv.door = door.New(settings.Door{Insecure: true, MaxConnections: manyConnections}, nil, door.Options{Logger: o.Logger})
 	}
@@ -224,6 +228,9 @@ func (s *Server) Handler() http.Handler {
 		case path == "/metrics" && isRead(r):
 			s.scrape.ServeHTTP(w, r)
 			return "metrics"
+		case path == "/v1/config" && isRead(r) && s.config != nil:
+			reply(w, http.StatusOK, typeJSON, wire.Line(settings.Show(s.config())))
+			return "config"
 		}
 		w.WriteHeader(http.StatusNotFound)
 		return "other"

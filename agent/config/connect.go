@@ -27,11 +27,11 @@ type Connect struct {
 // rawConnect says where the certificates of Connect services, and the roots, come from. Intentions come from the HTTP API of
 // the `consul` block in any case, and so does the token. See [identity.md](identity.md).
 type rawConnect struct {
-	// `agent` is the Consul agent's HTTP API, by which the agent makes the keys. `servers` is the gRPC of Consul's servers: keys are made by
+	// `agent` is the Consul agent's HTTP API: the agent makes the keys. `servers` is the gRPC of Consul's servers: keys are made by
 	// this process, and never leave it.
 	Source hclx.Attr `hcl:"source,optional" type:"string" default:"agent"`
-	// `host:port` of the servers' gRPC: their port `grpc_tls` (8503), or `grpc` (8502) for plaintext. A name may stand for
-	// several servers. `127.0.0.1:8502` unless set.
+	// `host:port` of the servers' gRPC: their port `grpc_tls` (8503), or `grpc` (8502) for plaintext; or of that of a Consul agent,
+	// which passes requests on to them. A name may stand for several servers. `127.0.0.1:8502` unless set.
 	Address hclx.Attr `hcl:"address,optional" type:"address"`
 	// The CA certificates (PEM) that the servers' certificate is checked against; the system's unless set.
 	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`

@@ -64,8 +64,8 @@ type rawLimits struct {
 	Queue hclx.Attr `hcl:"queue,optional" type:"number" default:"100"`
 	// They wait for so long, and then are refused.
 	QueueTimeout hclx.Attr `hcl:"queue_timeout,optional" type:"duration" default:"1s"`
-	// At most so many clients are in their TLS handshake at a time. Ten times as many wait for their turn, for half of
-	// `handshake_timeout`; more are refused. 0 is no limit.
+	// At most so many clients are in their TLS handshake at a time, from their ClientHello on. Ten times as many wait for
+	// their turn, for half of `handshake_timeout`; more are refused. 0 is no limit.
 	Handshakes hclx.Attr `hcl:"handshakes,optional" type:"number" default:"1000"`
 }
 

@@ -44,5 +44,22 @@ func (l *loader) register() {
 	if out.TCPCheck && used && !plain {
 		d.Errorf(hclx.Place(raw.TCPCheck), "leave it out", "tcp_check has no effect: all listeners that are registered speak Connect")
 	}
+	if used && out.Check == "http" && out.Registration != "external" {
+		l.checkable(hclx.Place(raw.Check))
+	}
 	l.cfg.Register = out
+}
+
+// checkable refuses an admin endpoint that Consul's HTTP check cannot ask: agents would be critical for ever.
+func (l *loader) checkable(check hclx.Range) {
+	const hint = `, or write check = "ttl"`
+	admin := &l.cfg.Admin
+	switch {
+	case admin.Network == "unix":
+		l.d.Errorf(check, "give admin a loopback address"+hint, "Consul cannot ask an admin endpoint at a Unix socket")
+	case admin.TLS != nil && admin.TLS.Required:
+		l.d.Errorf(check, `write client_auth = "optional" in the tls block of admin`+hint, "Consul has no certificate to show to the admin endpoint")
+	case (admin.Identifies() || admin.Closed) && !slices.Contains(admin.Open, "/ready"):
+		l.d.Errorf(check, `add "/ready" to open in the admin block`+hint, "Consul has no token and no certificate for the admin endpoint's /ready")
+	}
 }

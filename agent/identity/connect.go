@@ -82,12 +82,13 @@ func (c *Connect) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){c.warnOfEnd, c.watchIntentions, c.learnDefault} {
+	for _, f := range []func(context.Context){c.keepTelling, c.warnOfEnd, c.watchIntentions, c.learnDefault} {
 		wg.Go(func() { f(ctx) })
 	}
 	err := c.source.follow(ctx, c)
 	cancel()
 	wg.Wait()
+	c.metrics.forget(c.service)
 	return err
 }
 

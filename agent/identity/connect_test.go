@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"argosy/internal/devca"
 	"argosy/namer"
@@ -351,6 +352,52 @@ func TestInherit(t *testing.T) {
 	empty.Inherit(NewConnect(nobody, "db", testLogger(t), nil)) // of one that knows nothing
 	if err := empty.Ready(); !errors.Is(err, ErrNotReady) {
 		t.Errorf("ready with nothing: %v", err)
+	}
+}
+
+// Metrics of an identity that has ended go with it, unless there is another one for the same service.
+func TestMetricsEnd(t *testing.T) {
+	f, client := newFakeConsul(t)
+	f.byDef = "allow"
+	reg := prometheus.NewRegistry()
+	begin := func() (c *Connect, end func()) {
+		c = NewConnect(client, "web", testLogger(t), reg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		ready(t, c)
+		return c, func() {
+			cancel()
+			<-done
+		}
+	}
+	gauges := func() (n int) {
+		all, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range all {
+			if family.GetType() == dto.MetricType_GAUGE {
+				n += len(family.Metric)
+			}
+		}
+		return n
+	}
+	_, endFirst := begin()
+	if gauges() < 3 {
+		t.Errorf("%d metrics", gauges())
+	}
+	second, endSecond := begin()
+	endFirst()
+	eventually(t, func() error { // the second one tells again
+		if valueOf(t, second.metrics.expiry.WithLabelValues("web")) == 0 {
+			return errors.New("no expiry")
+		}
+		return nil
+	})
+	endSecond()
+	if n := gauges(); n != 0 {
+		t.Errorf("%d metrics of nobody", n)
 	}
 }
 

@@ -20,11 +20,13 @@ import (
 
 	"argosy/agent/identity/connectca"
 	retry "argosy/internal/backoff"
+	"argosy/internal/consulacl"
 )
 
 // ServersOptions say how to have certificates signed by Consul's servers.
 type ServersOptions struct {
-	// Address is host:port of their gRPC. A name may stand for several servers, of which one at random is asked.
+	// Address is host:port of their gRPC, or of that of a client agent, which passes requests on to them (Consul 1.21 does). A
+	// name may stand for several servers, of which one at random is asked.
 	Address string
 	// TLS is for connections to them, and has the name that they must prove; nil: plaintext.
 	TLS *tls.Config
@@ -167,14 +169,17 @@ func (s *fromServers) explain(service string, err error) error {
 	if !ok {
 		return fmt.Errorf("server %s: %w", s.Address, err)
 	}
-	err = &answeredError{answer.Code(), fmt.Sprintf("server %s: %s", s.Address, answer.Message())}
+	text := answer.Message()
 	switch answer.Code() {
 	case codes.PermissionDenied:
-		return fmt.Errorf("%w: the token needs service %q { policy = \"write\" }", err, service)
+		right := consulacl.Right{Resource: "service", Name: service, Access: consulacl.Write}
+		text += "; add to the token's policy: " + right.Rule()
+	case codes.Unauthenticated:
+		text = consulacl.Explain(text, "")
 	case codes.Unimplemented:
-		return fmt.Errorf("%w: only Consul's servers sign, not its client agents", err)
+		text += ": it is neither a Consul server nor an agent that passes requests on to one"
 	}
-	return err
+	return &answeredError{answer.Code(), fmt.Sprintf("server %s: %s", s.Address, text)}
 }
 
 // answeredError is an error that a server has answered.

@@ -24,6 +24,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"argosy/e2e/stack"
 	"argosy/internal/consulclient"
 	"argosy/internal/consultest"
 	"argosy/internal/devca"
@@ -316,6 +317,40 @@ tls {
 		if err := web.Ready(); !errors.Is(err, ErrNotReady) {
 			t.Errorf("believed a server of another name: %v", err)
 		}
+	}
+}
+
+// A client agent passes requests on to the servers, with the token that comes along and no more rights than that has.
+func TestRealClientAgent(t *testing.T) {
+	t.Parallel()
+	s := stack.New(t, stack.Options{Consul: true, ConsulHCL: fmt.Sprintf(aclHCL, "allow")})
+	agent, err := s.JoinConsulClient(t.Context(), "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &consultest.Consul{Consul: s.Consul}
+	c.Client = c.ClientWith(t, management)
+	token := tokenFor(t, c, "web").SecretID
+	client, err := consulclient.New(settings.Consul{Address: agent.URL(), Token: settings.NewSecret(token)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log lines
+	web := NewConnect(client, "web", testLogger(t), nil)
+	edge := NewConnect(client, "edge", hclog.New(&hclog.LoggerOptions{Output: &log}), nil)
+	for _, x := range []*Connect{web, edge} {
+		x.UseServers(ServersOptions{Address: agent.GRPCAddr, Token: func() string { return token }})
+		start(t, x)
+	}
+	consultest.Eventually(t, 30*time.Second, web.Ready)
+	consultest.Eventually(t, 30*time.Second, func() error {
+		if !strings.Contains(log.String(), `service "edge" { policy = "write" }`) {
+			return fmt.Errorf("logged %q", log.String())
+		}
+		return nil
+	})
+	if l := edge.leaf.Value(); l != nil {
+		t.Error("a certificate without the right to it")
 	}
 }
 

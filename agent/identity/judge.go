@@ -31,8 +31,12 @@ type Peer struct {
 
 	mu       sync.Mutex
 	verified *x509.CertPool // the roots that err is about; nil: none yet
+	anchor   rootSum        // the root that the certificates lead to, where they are good
 	err      error
 }
+
+// rootSum is the SHA-256 of a root's DER.
+type rootSum [sha256.Size]byte
 
 // NewPeer is the client of a connection that was let in at a time. It has to have shown a certificate.
 func NewPeer(s tls.ConnectionState, at time.Time) *Peer {
@@ -51,16 +55,23 @@ func PeerKey(s tls.ConnectionState) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// verify checks that the certificates lead to a root. That costs signatures, so the answer is kept for as long as the roots
-// are the same.
-func (p *Peer) verify(roots *x509.CertPool) error {
+// verify checks that the certificates lead to a root. That costs signatures, which are not looked at again as long as the
+// root that they led to is one, by sums: where a root is added, as in a rotation, any number of clients are judged at once.
+func (p *Peer) verify(roots *x509.CertPool, sums map[rootSum]bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if roots != p.verified {
-		p.verified, p.err = roots, tlsfiles.VerifyChainAt(p.at, p.certs, roots, x509.ExtKeyUsageClientAuth)
-		if p.err != nil {
-			p.err = fmt.Errorf("%w: %w", ErrPeer, p.err)
-		}
+	if roots == p.verified {
+		return p.err
+	}
+	p.verified, p.err = roots, nil
+	if sums[p.anchor] {
+		return nil
+	}
+	p.anchor = rootSum{}
+	if chains, err := tlsfiles.ChainsAt(p.at, p.certs, roots, x509.ExtKeyUsageClientAuth); err != nil {
+		p.err = fmt.Errorf("%w: %w", ErrPeer, err)
+	} else {
+		p.anchor = sha256.Sum256(chains[0][len(chains[0])-1].Raw)
 	}
 	return p.err
 }
@@ -79,7 +90,7 @@ func (c *Connect) Judge(p *Peer) error {
 	if roots == nil {
 		return fmt.Errorf("%w: %s is not of our trust domain %s", ErrPeer, source, t.domain)
 	}
-	if err := p.verify(roots); err != nil {
+	if err := p.verify(roots, t.sumsOf(roots)); err != nil {
 		return err
 	}
 	r := c.rules.Value()
@@ -95,7 +106,7 @@ func (f *Files) Judge(p *Peer) error {
 	if roots == nil { // clients are not asked who they are
 		return nil
 	}
-	return p.verify(roots)
+	return p.verify(roots, nil)
 }
 
 // Changed grows with every other CA file.

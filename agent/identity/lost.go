@@ -26,7 +26,7 @@ func (t *trust) after(old *trust, now time.Time) *trust {
 	switch {
 	case old == nil:
 	case old.domain != t.domain:
-		t.before = &movedFrom{&trust{domain: old.domain, roots: old.roots, pool: old.pool}, now.Add(moveGrace)}
+		t.before = &movedFrom{&trust{domain: old.domain, roots: old.roots, pool: old.pool, sums: old.sums}, now.Add(moveGrace)}
 	default:
 		t.before = old.before
 	}
@@ -43,6 +43,14 @@ func (t *trust) accepts(domain string, connected bool, now time.Time) *x509.Cert
 		return b.pool
 	}
 	return nil
+}
+
+// sumsOf are the sums of roots that accepts has returned.
+func (t *trust) sumsOf(roots *x509.CertPool) map[rootSum]bool {
+	if t.before != nil && roots == t.before.pool {
+		return t.before.sums
+	}
+	return t.sums
 }
 
 // member reads for whom a certificate is, and returns the roots that are to vouch for it.

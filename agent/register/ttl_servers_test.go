@@ -3,6 +3,7 @@
 package register
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,11 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/internal/consulclient"
@@ -381,6 +384,33 @@ func TestRealKindOfCheckChanges(t *testing.T) {
 				t.Fatalf("from %s to %s: %s, %v", s.before.Check, s.after.Check, shown(all), err)
 			}
 		}
+		stop()
+	}
+}
+
+// TestRealMissingRule: a token that may not register says which rule it lacks, and one that may needs no other.
+func TestRealMissingRule(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{HCL: consultest.Deny, Token: consultest.Root})
+	const write = `service "web" { policy = "write" }`
+	for rules, want := range map[string]string{
+		`service_prefix "" { policy = "read" }`: "add to its policy: " + write,
+		`node_prefix "" { policy = "read" }`:    "add to its policy: " + write,
+		write:                                   "",
+	} {
+		var mu sync.Mutex
+		var log bytes.Buffer
+		r := New(c.ClientWith(t, c.Grant(t, rules)), Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &mu})})
+		stop := start(t, r, webTTL())
+		consultest.Eventually(t, 20*time.Second, func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			said := strings.ReplaceAll(log.String(), `\"`, `"`)
+			if want == "" && !r.Registered() || !strings.Contains(said, want) {
+				return fmt.Errorf("with %s: registered %v, not said %q:\n%s", rules, r.Registered(), want, said)
+			}
+			return nil
+		})
 		stop()
 	}
 }

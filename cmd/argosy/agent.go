@@ -82,8 +82,8 @@ func (c *agentCommand) Run(args []string) int {
 		return c.fail(err)
 	}
 	if n := a.Procs(); n > 0 && os.Getenv("GOMAXPROCS") == "" {
-		before := runtime.GOMAXPROCS(n)
-		defer runtime.GOMAXPROCS(before)
+		// The value is made of the one before: put back, lest several agents of one process, as in tests, make it grow and grow.
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
 	}
 	return c.serve(func(ctx context.Context, reload <-chan struct{}) error {
 		if os.Getenv("GOGC") == "" {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,23 +16,34 @@ import (
 	"argosy/internal/devca"
 )
 
-// startServer runs a command in this process until the test ends, when all of them get SIGTERM, once.
-func startServer(t *testing.T, command, config string) *syncBuffer {
+// servers are commands that run in this process until the test ends.
+type servers struct {
+	t     *testing.T
+	ended []chan int
+}
+
+// newServers ends all with one SIGTERM: a second one would cut them off.
+func newServers(t *testing.T) *servers {
 	t.Helper()
-	log := &syncBuffer{}
-	ended := make(chan int, 1)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM)
-	go func() { ended <- run([]string{command, "-config", config}, strings.NewReader(""), log, log) }()
+	s := &servers{t: t}
 	t.Cleanup(func() {
-		defer signal.Stop(signals)
-		if len(signals) == 0 {
-			syscall.Kill(os.Getpid(), syscall.SIGTERM)
-		}
-		if code := <-ended; code != exitOK {
-			t.Errorf("%s: exit %d\n%s", command, code, log.String())
+		syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		for _, ended := range s.ended {
+			if code := <-ended; code != exitOK {
+				t.Errorf("exit %d", code)
+			}
 		}
 	})
+	return s
+}
+
+// start returns what the command says and logs.
+func (s *servers) start(command, config string) *syncBuffer {
+	s.t.Helper()
+	log := &syncBuffer{}
+	ended := make(chan int, 1)
+	go func() { ended <- run([]string{command, "-config", config}, strings.NewReader(""), log, log) }()
+	s.ended = append(s.ended, ended)
 	return log
 }
 
@@ -65,7 +75,7 @@ http {` + door + `}
 store "memory" { namespaces = { default = "/svc => /$/inet/127.0.0.1" } }
 `, `serving dtabs: address=(\S+)`, []string{
 			"/api/1/dtabs", "/api/1/dtabs/default", "/api/1/bind/default?path=/svc/9", "/api/1/addr/default?path=/$/inet/127.0.0.1/9", "/api/1/resolve/default?path=/svc/9",
-			"/api/1/delegate/default?path=/svc/9", "/api/1/explain/default?path=/svc/9", "/api/1/bound-names", "/api/1/history/default", "/", "/health/../api/1/dtabs", "//health",
+			"/api/1/delegate/default?path=/svc/9", "/api/1/explain/default?path=/svc/9", "/api/1/bound-names", "/api/1/history/default", "/v1/config", "/", "/health/../api/1/dtabs", "//health",
 		}, []string{"PUT /api/1/dtabs/default", "POST /api/1/dtabs/new", "DELETE /api/1/dtabs/default", "POST /api/1/rollback/default?version=AAAAAAAAAAE=", "POST /health"}},
 	}
 }
@@ -76,6 +86,7 @@ func TestWhoMayWhat(t *testing.T) {
 	server, ops, stranger := issued(t, ours, "argosy"), issued(t, ours, "ops"), issued(t, others, "ops")
 	const token = "0123456789abcdef-door"
 	tokens := writeFile(t, "tokens", token+"\n")
+	all := newServers(t)
 	for _, k := range doorKinds(`
   address    = "127.0.0.1:0"
   token_file = "` + tokens + `"
@@ -87,7 +98,7 @@ func TestWhoMayWhat(t *testing.T) {
     client_auth    = "optional"
   }
 `) {
-		log := startServer(t, k.command, writeFile(t, k.command+".hcl", k.config))
+		log := all.start(k.command, writeFile(t, k.command+".hcl", k.config))
 		base := "https://" + logged(t, log, k.address)[1]
 		for _, caller := range []struct {
 			name        string
@@ -139,7 +150,7 @@ func TestUnixDoors(t *testing.T) {
 				if k.command != name {
 					continue
 				}
-				log := startServer(t, k.command, writeFile(t, k.command+".hcl", k.config))
+				log := newServers(t).start(k.command, writeFile(t, k.command+".hcl", k.config))
 				if got := logged(t, log, k.address)[1]; got != path {
 					t.Errorf("it listens on %s", got)
 				}
@@ -174,7 +185,7 @@ func TestCommandsAtTheDoor(t *testing.T) {
     client_ca_file = "` + server.CA + `"
   }
 `)[0]
-	address := logged(t, startServer(t, k.command, writeFile(t, "agent.hcl", k.config)), k.address)[1]
+	address := logged(t, newServers(t).start(k.command, writeFile(t, "agent.hcl", k.config)), k.address)[1]
 	for _, test := range []struct {
 		args string
 		env  []string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,9 +81,11 @@ func (c *namerdCommand) Run(args []string) int {
 	if err != nil {
 		return c.fail(fmt.Errorf("http: %w", err))
 	}
+	var current atomic.Pointer[config.Config]
+	current.Store(cfg)
 	server := namerd.NewServer(tables, namerd.Options{
 		Logger: logger, Registry: registry, ReadOnly: cfg.HTTP.ReadOnly, Names: naming,
-		Door: entrance,
+		Door: entrance, Config: func() any { return current.Load() },
 	})
 	runMesh, err := openMesh(cfg.Mesh, naming, logger, registry)
 	if err != nil {
@@ -110,6 +113,9 @@ func (c *namerdCommand) Run(args []string) int {
 				logger.SetLevel(hclog.LevelFromString(next.Log.Level))
 				server.SetReadOnly(next.HTTP.ReadOnly)
 				entrance.Use(next.HTTP.Door, peers)
+				shown := *cfg // what needs a restart is as it was
+				shown.Log, shown.HTTP = next.Log, next.HTTP
+				current.Store(&shown)
 				logger.Info("reloaded", "read_only", next.HTTP.ReadOnly, "log_level", next.Log.Level)
 			}
 		}

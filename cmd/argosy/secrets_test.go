@@ -150,13 +150,14 @@ policy "p" {
 `, closed, mark, closed, file("prometheus")),
 		"namerd": log + "http {" + door + fmt.Sprintf("  token \"ci\" {\n    secret = %q\n  }\n", mark+"ci") + "}\n" + consul + "store \"consul\" {}\nnamer \"io.l5d.consul\" {}\n",
 	}
+	all := newServers(t)
 	for _, k := range doorKinds("") {
 		config := writeFile(t, k.command+".hcl", configs[k.command])
 		code, out, errs := call(t, "", "validate", config)
 		if code != exitOK {
 			t.Fatalf("%s: %s", k.command, errs)
 		}
-		log := startServer(t, k.command, config)
+		log := all.start(k.command, config)
 		base := "https://" + logged(t, log, k.address)[1]
 		seen := out + errs
 		h := httpsClient(t, server.CA, nil)

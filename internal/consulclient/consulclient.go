@@ -21,7 +21,7 @@ const (
 	maxShared   = 40 // Consul has 250 requests on each
 	maxPlain    = 20
 	maxReserved = 4 // without a leader each of these requests takes its time
-	maxIdle     = 8
+	maxIdle     = 4 // of each of these
 	idleTimeout = 90 * time.Second
 	dialTimeout = 5 * time.Second
 

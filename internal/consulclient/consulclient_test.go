@@ -199,6 +199,7 @@ func TestShortRequestsHaveADeadline(t *testing.T) {
 func TestBlockingQueriesLeaveRoom(t *testing.T) {
 	clearEnv(t)
 	release := make(chan struct{})
+	released := sync.OnceFunc(func() { close(release) })
 	var open, most atomic.Int64
 	s := fakeConsul(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("index") {
@@ -211,6 +212,7 @@ func TestBlockingQueriesLeaveRoom(t *testing.T) {
 		w.Header().Set("X-Consul-Index", "2")
 		w.Write([]byte(`[]`))
 	})
+	t.Cleanup(released)
 	c, err := New(settings.Consul{Address: s.URL})
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +249,7 @@ func TestBlockingQueriesLeaveRoom(t *testing.T) {
 	if err := c.Agent().ServiceRegisterOpts(&api.AgentServiceRegistration{Name: "x"}, api.ServiceRegisterOpts{}.WithContext(ctx)); err != nil {
 		t.Error(err)
 	}
-	close(release)
+	released()
 	wg.Wait()
 	if most.Load() != maxWatches+1 {
 		t.Errorf("%d blocking queries at once", most.Load())
@@ -258,6 +260,7 @@ func TestBlockingQueriesLeaveRoom(t *testing.T) {
 func TestRegistrationsHaveConnectionsOfTheirOwn(t *testing.T) {
 	clearEnv(t)
 	release := make(chan struct{})
+	released := sync.OnceFunc(func() { close(release) })
 	var slow atomic.Int64
 	s := fakeConsul(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v1/kv/") {
@@ -267,7 +270,8 @@ func TestRegistrationsHaveConnectionsOfTheirOwn(t *testing.T) {
 		w.Header().Set("X-Consul-Index", "2")
 		w.Write([]byte(`[]`))
 	})
-	c, err := New(settings.Consul{Address: s.URL})
+	t.Cleanup(released)
+	c, err := New(settings.Consul{Address: s.URL, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,12 +282,12 @@ func TestRegistrationsHaveConnectionsOfTheirOwn(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); slow.Load() < maxPlain && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than the slow ones have
 	defer cancel()
 	if err := c.Agent().UpdateTTLOpts("service:x", "", "pass", (&api.QueryOptions{}).WithContext(ctx)); err != nil {
 		t.Error(err)
 	}
-	close(release)
+	released()
 	wg.Wait()
 }
 

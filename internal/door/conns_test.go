@@ -283,16 +283,75 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// A client that sends a head or a body too slowly, or takes its answer too slowly, does not stay for ever; that the limits are
-// set is all that is looked at, as they are long.
+// A client that sends a body too slowly, or takes its answer too slowly, does not stay for ever, however long the answer takes to be
+// made; and one that is too large is cut off. That a head has its time, which is net/http's, is only looked at.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
-	s := serve(t, settings.Door{})
+	const limit = 300 * time.Millisecond
+	ended := make(chan error, 10)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /large", func(w http.ResponseWriter, _ *http.Request) {
+		part := make([]byte, 1<<20)
+		for range 1 << 10 { // more than any kernel holds
+			if _, err := w.Write(part); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	})
+	mux.HandleFunc("POST /body", func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		ended <- err
+	})
+	mux.HandleFunc("POST /late", func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		time.Sleep(3 * limit)
+		w.WriteHeader(http.StatusAccepted)
+	})
+	cfg := settings.Door{Address: "127.0.0.1:0"}
+	l, err := Listen(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := New(cfg, nil, Options{})
+	d.body, d.write = limit, limit
+	s := NewServer(d, l, mux, hclog.NewNullLogger())
 	if s.server.ReadHeaderTimeout <= 0 || s.server.IdleTimeout <= 0 || s.server.MaxHeaderBytes > 64<<10 {
 		t.Errorf("%+v", s.server)
 	}
-	c := dialFrom(t, "127.0.0.1", s.Address())
-	go io.WriteString(c, "GET /health HTTP/1.1\r\nHost: localhost\r\nA: "+strings.Repeat("x", 1<<20))
+	s.Start()
+	t.Cleanup(func() { s.Stop(time.Second) })
+	say := func(text string) net.Conn {
+		c := dialFrom(t, "127.0.0.1", s.Address())
+		go io.WriteString(c, text)
+		return c
+	}
+	for _, text := range []string{
+		"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf",
+		"POST /body HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+	} {
+		say(text)
+		select {
+		case err := <-ended:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%.20q ends with %v", text, err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%.20q goes on", text)
+		}
+	}
+	c := say("POST /late HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody")
+	if r, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || r.StatusCode != http.StatusAccepted {
+		t.Errorf("an answer that takes its time: %v %v", r, err)
+	}
+	time.Sleep(2 * limit) // and the connection goes on
+	io.WriteString(c, "POST /late HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody")
+	if r, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || r.StatusCode != http.StatusAccepted {
+		t.Errorf("the next one: %v %v", r, err)
+	}
+	c = say("GET /large HTTP/1.1\r\nHost: localhost\r\nA: " + strings.Repeat("x", 1<<20))
 	if line, err := bufio.NewReader(c).ReadString('\n'); err == nil && !strings.HasPrefix(line, "HTTP/1.1 431") {
 		t.Errorf("a large head: %q", line)
 	}

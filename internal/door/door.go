@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,6 +50,8 @@ type Door struct {
 	conns   *conns
 	origin  *http.CrossOriginProtection
 	metrics *Metrics
+
+	body, write time.Duration // for the body of a request, and for a client to take a part of an answer; tests have less time
 }
 
 // rules are of one configuration. They are replaced, never changed.
@@ -89,7 +92,7 @@ func New(cfg settings.Door, peers *Peers, o Options) *Door {
 	}
 	m := newMetrics(o.Registry)
 	d := &Door{
-		options: o, metrics: m, origin: http.NewCrossOriginProtection(),
+		options: o, metrics: m, origin: http.NewCrossOriginProtection(), body: bodyTimeout, write: writeTimeout,
 		conns: &conns{metrics: m, max: most(cfg), sources: map[netip.Prefix]*source{}},
 	}
 	d.rules.Store(d.newRules(cfg, peers))

@@ -89,7 +89,7 @@ func (s *Server) Stop(grace time.Duration) {
 func (d *Door) Handler(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
-		p := &patient{w, control}
+		p := &patient{w, control, d.write}
 		caller, refusal := d.Check(r, r.URL.Path)
 		if refusal == nil && !caller.Write && !d.open(r, r.URL.Path) && r.Method != http.MethodGet && r.Method != http.MethodHead {
 			refusal = &Refusal{http.StatusForbidden, "token", "the token may only read"}
@@ -100,7 +100,7 @@ func (d *Door) Handler(h http.Handler) http.Handler {
 		}
 		control.SetWriteDeadline(time.Time{}) // that of the answer before
 		if r.ContentLength != 0 {
-			control.SetReadDeadline(time.Now().Add(bodyTimeout))
+			control.SetReadDeadline(time.Now().Add(d.body))
 			r.Body = &body{r.Body, control}
 		}
 		h.ServeHTTP(p, r)
@@ -120,17 +120,18 @@ func refuse(w http.ResponseWriter, f *Refusal, realm string) {
 type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	limit   time.Duration // for a part of the answer
 }
 
 func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 func (p *patient) WriteHeader(status int) {
-	p.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	p.control.SetWriteDeadline(time.Now().Add(p.limit))
 	p.ResponseWriter.WriteHeader(status)
 }
 
 func (p *patient) Write(b []byte) (int, error) {
-	p.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	p.control.SetWriteDeadline(time.Now().Add(p.limit))
 	return p.ResponseWriter.Write(b)
 }
 

@@ -36,10 +36,9 @@ func Chains(certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUs
 	return chains(certs, x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, DNSName: name})
 }
 
-// VerifyChainAt is VerifyChain at another time than now, without a name.
-func VerifyChainAt(at time.Time, certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage) error {
-	_, err := chains(certs, x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: at})
-	return err
+// ChainsAt is Chains at another time than now, without a name.
+func ChainsAt(at time.Time, certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
+	return chains(certs, x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: at})
 }
 
 func chains(certs []*x509.Certificate, o x509.VerifyOptions) ([][]*x509.Certificate, error) {

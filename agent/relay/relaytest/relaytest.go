@@ -129,6 +129,7 @@ func cases() []testCase {
 		{name: "live counts", run: liveCounts},
 		{name: "TLS cut off", run: tlsCut, needs: tcp | secured},
 		{name: "TLS cut off as an answer", run: tlsCutAnswer, needs: tcp | secured},
+		{name: "TLS ended and reset", run: tlsEndAndReset, needs: tcp | secured},
 		{name: "garbage in TLS", run: tlsGarbage, needs: tcp | secured},
 		{name: "denied by an alert", run: tlsDenied, needs: tcp | tlsServer},
 		{name: "denied while bytes are on their way", run: tlsDeniedAndGone, needs: tcp | tlsServer},
