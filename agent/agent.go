@@ -71,6 +71,7 @@ type Agent struct {
 	running  bool
 	states   map[string]*listenerState // by listener
 	retired  []*listener               // gone from the configuration, with connections or their metrics left
+	guards   map[identityKey]*guard    // of the clients of listeners, also of some that are gone
 	registry *registry
 	before   *handover.Inheritance // of the process before this one; nil: there was none
 	offering *handover.Offering    // to the one after it; nil: none
@@ -99,7 +100,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 		deps: deps, began: time.Now(), logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
 		closed: make(chan struct{}), drained: make(chan struct{}),
-		states: map[string]*listenerState{}, access: accesslog.New(deps.Logger, m.unlogged),
+		states: map[string]*listenerState{}, guards: map[identityKey]*guard{}, access: accesslog.New(deps.Logger, m.unlogged),
 	}
 	if err := a.chooseRelay(cfg.Relay); err != nil {
 		return nil, err
@@ -205,6 +206,7 @@ func (a *Agent) chores() (stop func()) {
 			case <-tick.C:
 				a.names.evict()
 				a.forgetRetired()
+				a.closeGuards(false)
 				if now := time.Now(); now.Sub(looked) > 900*time.Millisecond {
 					looked = now
 					tidy.look(a.census.moves())

@@ -184,8 +184,8 @@ func (p *proxy) address(listener string) string {
 	return ""
 }
 
-// dial connects a listener and returns who answers.
-func (p *proxy) dial(listener string) (net.Conn, string) {
+// silent connects a listener and says nothing.
+func (p *proxy) silent(listener string) net.Conn {
 	p.t.Helper()
 	c, err := net.Dial("tcp", p.address(listener))
 	if err != nil {
@@ -193,6 +193,13 @@ func (p *proxy) dial(listener string) (net.Conn, string) {
 	}
 	p.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// dial connects a listener and returns who answers.
+func (p *proxy) dial(listener string) (net.Conn, string) {
+	p.t.Helper()
+	c := p.silent(listener)
 	return c, greeting(p.t, c)
 }
 

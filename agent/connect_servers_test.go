@@ -204,8 +204,9 @@ func TestDiallingConnect(t *testing.T) {
 	plain := startBackend(t, "plain")
 	registerAt(t, c, "plain", plain.addr, true) // which does not speak Connect
 
-	cfg := meshConfig(c, "/svc => /#/io.l5d.consul/dc1; /svc/alias => /#/io.l5d.consul/dc1/other")
-	for _, name := range []string{"api", "db", "alias", "wrong", "plain"} {
+	cfg := meshConfig(c, "/svc => /#/io.l5d.consul/dc1; /svc/alias => /#/io.l5d.consul/dc1/other;"+
+		"/svc/both => /#/io.l5d.consul/dc1/api & /#/io.l5d.consul/dc1/other")
+	for _, name := range []string{"api", "db", "alias", "both", "wrong", "plain"} {
 		cfg.Listeners = append(cfg.Listeners, listenerTo(name, "/svc/"+name))
 	}
 	p := startAgent(t, cfg)
@@ -237,6 +238,19 @@ func TestDiallingConnect(t *testing.T) {
 	t.Run("a table that leads elsewhere", func(t *testing.T) {
 		if who, err := p.answers("alias"); who != "other" {
 			t.Errorf("%s answers, %v", who, err)
+		}
+	})
+	t.Run("two services under one name", func(t *testing.T) {
+		seen := map[string]bool{}
+		for range 100 {
+			who, err := p.answers("both")
+			if err != nil {
+				t.Errorf("%s answers, %v", who, err)
+			}
+			seen[who] = true
+		}
+		if len(seen) != 2 || !seen["api"] || !seen["other"] {
+			t.Errorf("%v answer", seen)
 		}
 	})
 	t.Run("another service at the address", func(t *testing.T) {
@@ -382,4 +396,21 @@ func TestAcceptingConnect(t *testing.T) {
 		t.Errorf("%s answers, %v", who, err)
 	}
 	p.logs("[WARN]", "look at min_version, and at the mesh config entry")
+
+	next := *cfg
+	l.Timeouts.Idle = time.Hour
+	next.Listeners = []config.Listener{l, listenerTo("plain", "/svc/app")}
+	if err := p.agent.Reload(&next); err != nil {
+		t.Fatal(err)
+	}
+	if who, err := as(web, tls.VersionTLS12); err == nil {
+		t.Errorf("after a reload %s answers to TLS 1.2", who)
+	}
+	if who, err := as(web, 0); who != "app" {
+		t.Errorf("after a reload %s answers, %v", who, err)
+	}
+	next.Listeners = next.Listeners[1:]
+	if err := p.agent.Reload(&next); err != nil || p.agent.current.Load().mesh != nil {
+		t.Errorf("a reload without Connect: %v", err)
+	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"errors"
 	"net"
@@ -63,7 +64,7 @@ func (p phase) String() string { return [...]string{"routing", "connecting", "op
 // setup is what a connection needs until it is joined.
 type setup struct {
 	stopped outcome.Outcome // "": nobody has asked for it
-	shaking bool            // it counts as a handshake under way
+	turn    *list.Element   // of the handshakes under way; nil: it has none
 	loop    *onLoop         // set on the event loop; the others then are not
 	conn    net.Conn        // as accepted
 	ctx     context.Context // ends when the connection is stopped
@@ -75,6 +76,7 @@ type hello struct {
 	name       dtab.Path // where it wants to go
 	serverName string
 	peer       string // who the client has proved to be
+	guest      *guest // the same as one that is watched; nil: nobody is
 }
 
 // accept takes a connection over from a socket. It does not block.
@@ -144,10 +146,8 @@ func (c *connection) run(picked *balance.Lease) {
 	defer cancel()
 
 	in, err := l.router.Accept(ctx, c.setup.conn, func(in *listen.Inbound) error {
-		if err := c.known(in); err != nil {
-			return err
-		}
-		return c.beginHandshake()
+		in.Hello = c.beginHandshake
+		return c.known(in)
 	})
 	c.endHandshake()
 	if err != nil {
@@ -156,6 +156,10 @@ func (c *connection) run(picked *balance.Lease) {
 		return
 	}
 	c.routed(in)
+	if err := c.watchClient(in); err != nil {
+		c.refuse(in.Conn, err)
+		return
+	}
 	label := l.label
 	if !in.FromWire {
 		label = in.Name.String()
@@ -173,6 +177,12 @@ func (c *connection) run(picked *balance.Lease) {
 	server, lease, err := dial.Connect(ctx, c.request(in, generation), d.picker(ctx, picked, c.wish(in.ServerName)),
 		func(lease *balance.Lease) *dial.Policy { return generation.client(lease.Cluster, d.name).policy }, c.attempted)
 	if err != nil {
+		c.refuse(in.Conn, err)
+		return
+	}
+	if err := c.mayStay(); err != nil { // it has changed since the handshake
+		lease.Done()
+		relay.Abort(server)
 		c.refuse(in.Conn, err)
 		return
 	}
@@ -325,8 +335,12 @@ func (c *connection) finish(r relay.Result) {
 	}
 	m.active.Dec()
 	m.closed[r.Outcome].Inc()
+	if why := c.mayStay(); r.Outcome == outcome.Denied && why != nil && (r.Err == nil || errors.Is(r.Err, errStopped)) {
+		r.Err = why
+	}
 	c.log(r.Outcome, r.First, r.Err, denied)
 	c.tellClosed(r)
+	c.unwatch()
 	c.agent.census.remove(c)
 }
 

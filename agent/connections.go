@@ -38,6 +38,9 @@ type ConnectionInfo struct {
 	Attempts int    `json:"attempts"`
 	In       int64  `json:"bytes_in"`
 	Out      int64  `json:"bytes_out"`
+
+	// Denied is why the client may not connect any more, of connections that are open all the same.
+	Denied string `json:"denied,omitempty"`
 }
 
 func (c *connection) info() ConnectionInfo {
@@ -56,6 +59,7 @@ func (c *connection) info() ConnectionInfo {
 	}
 	if h := c.hello; h != nil {
 		i.Name, i.ServerName, i.Peer = h.name.String(), h.serverName, h.peer
+		i.Denied = h.guest.denial()
 	} else if c.phase != routing {
 		i.Name = c.listener.label
 	}

@@ -73,6 +73,7 @@ func TestOnConsul(t *testing.T) {
 	l := listenerTo("redis", "/svc/redis")
 	l.TLS = &config.ServerTLS{Connect: "fleet"}
 	l.Register = &config.ListenerEntry{Service: "fleet", Native: true}
+	l.Deny = config.Deny{Action: config.DenyDrain, Grace: patience, Rate: 1000} // web is allowed again before that
 	cfg.Listeners = []config.Listener{l}
 	cfg.Drain = config.Drain{Propagation: time.Second, Timeout: 5 * time.Second}
 	fleet := startAgent(t, cfg)

@@ -145,6 +145,10 @@ func TestSuccessionAtAUnixSocket(t *testing.T) {
 	}
 	first := startAgent(t, cfg)
 	answers()
+	eventually(t, "the sockets are offered", func() bool {
+		_, err := os.Stat(cfg.Handover)
+		return err == nil
+	})
 	second := startAgent(t, cfg)
 	answers()
 	first.wait()

@@ -67,6 +67,7 @@ func (a *Agent) end(g *generation) {
 		a.logger.Warn("the access log could not be written to the end")
 	}
 	a.names.close()
+	a.closeGuards(true)
 	g.naming.stop()
 	for _, i := range g.identities {
 		i.stop()

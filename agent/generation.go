@@ -157,7 +157,9 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			if i.mesh, err = mesh(); err != nil {
 				return nil, err
 			}
+			i.inherit(old.identities[k])
 		}
+		i.judge = judgeOf(i.Identity)
 		g.identities[k] = i
 		return i, nil
 	}
@@ -176,8 +178,16 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 		if l.router, err = newRouter(c, identity); err != nil {
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		}
+		if c.TLS.AsksClients() {
+			key := serverKey(c.TLS)
+			if l.guard = a.guards[key]; l.guard == nil {
+				l.guard = newGuard(a)
+				a.guards[key] = l.guard
+				undos = append(undos, func() { delete(a.guards, key) })
+			}
+		}
 		if l.state = a.states[c.Name]; l.state == nil {
-			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}, handshakes: &listen.Limiter{}}
+			l.state = &listenerState{metrics: a.metrics.listener(c.Name), limits: &listen.Limiter{}, handshakes: &handshakes{Limiter: &listen.Limiter{}}}
 			a.states[c.Name] = l.state
 			undos = append(undos, func() {
 				delete(a.states, c.Name)
@@ -252,10 +262,11 @@ func newRouter(c config.Listener, identity func(identityKey) (*liveIdentity, err
 		r.Proxy = &listen.Proxy{From: p.From, Optional: p.Optional}
 	}
 	if c.TLS != nil {
-		var err error
-		if r.TLS, err = serverTLS(c.TLS, identity); err != nil {
+		t, err := serverTLS(c.TLS, identity)
+		if err != nil {
 			return nil, err
 		}
+		r.TLS = listen.AwaitHello(t)
 	}
 	return r, nil
 }
@@ -269,12 +280,13 @@ func (a *Agent) commit(g, old *generation) {
 	kept := map[string]bool{}
 	for _, l := range g.listeners {
 		l.state.limits.SetLimits(limits(l.config))
-		l.state.handshakes.SetLimits(handshakes(l.config))
+		l.state.handshakes.setLimits(l.config)
 		kept[l.name] = true
 	}
 	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
+	a.watchClients(g)
 	a.access.Use(g.accessLog)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil
@@ -300,7 +312,7 @@ func (a *Agent) commit(g, old *generation) {
 		old.naming.stop()
 	}
 	for k, i := range old.identities {
-		if g.identities[k] != i {
+		if g.identities[k] != i && !a.judges(i) {
 			i.stop()
 		}
 	}

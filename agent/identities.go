@@ -52,6 +52,7 @@ func (k identityKey) certificates() (pairs []tlsfiles.Pair) {
 // liveIdentity is an identity that is kept up to date. It is shared by all listeners and clients that use it.
 type liveIdentity struct {
 	identity.Identity
+	judge   identity.Judge // the same, for listeners
 	key     identityKey
 	mesh    *liveMesh // of a Connect service, else nil; it runs by itself
 	logger  hclog.Logger
@@ -71,7 +72,7 @@ func newIdentity(k identityKey, cfg *config.Config, logger hclog.Logger, reg pro
 		i.Identity = files
 		return i, nil
 	}
-	client, err := consulclient.New(cfg.Consul)
+	client, err := consulclient.Shared(cfg.Consul, logger, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +103,13 @@ func consulServers(cfg *config.Config) (o identity.ServersOptions, err error) {
 		o.TLS = files.Client(c.ServerName)
 	}
 	return o, nil
+}
+
+// inherit makes the identity of a Connect service begin with what the one before knows, if there was one.
+func (i *liveIdentity) inherit(before *liveIdentity) {
+	if before != nil {
+		i.Identity.(*identity.Connect).Inherit(before.Identity.(*identity.Connect))
+	}
 }
 
 func (i *liveIdentity) start() {

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"errors"
 	"net/netip"
 
@@ -15,44 +14,6 @@ func limits(l config.Listener) listen.Limits {
 	return listen.Limits{
 		Connections: l.MaxConnections, PerSource: l.Limits.PerSource, Rate: l.Limits.Rate, Burst: l.Limits.Burst,
 		QueueLength: l.Limits.QueueLength, QueueTimeout: l.Limits.QueueTimeout,
-	}
-}
-
-// handshakeQueue is how many clients wait for each one that may be in its TLS handshake.
-const handshakeQueue = 10
-
-// handshakes limits the TLS handshakes of a listener that are under way. Who waits for his turn has at least half of the
-// time for it left then.
-func handshakes(l config.Listener) listen.Limits {
-	within := cmp.Or(l.Timeouts.Handshake, l.ConnectTimeout, defaultConnectTimeout)
-	return listen.Limits{Connections: l.Limits.Handshakes, QueueLength: handshakeQueue * l.Limits.Handshakes, QueueTimeout: within / 2}
-}
-
-// beginHandshake waits until the client may begin its TLS handshake.
-func (c *connection) beginHandshake() error {
-	l := c.listener
-	if l.config.TLS == nil {
-		return nil
-	}
-	turn, _ := l.state.handshakes.Admit(netip.Addr{})
-	if !turn {
-		why, err := l.state.handshakes.Wait(c.setup.ctx, netip.Addr{})
-		switch {
-		case err != nil:
-			return outcome.Wrap(outcome.Drained, err)
-		case why != "":
-			return c.atLimit(listen.LimitHandshakes)
-		}
-	}
-	c.setup.shaking = true
-	return nil
-}
-
-// endHandshake gives the next client its turn.
-func (c *connection) endHandshake() {
-	if c.setup.shaking {
-		c.setup.shaking = false
-		c.listener.state.handshakes.Leave(netip.Addr{})
 	}
 }
 

@@ -46,14 +46,14 @@ type listener struct {
 	label  string // of its destination, in metrics and log
 	port   *port
 	state  *listenerState
+	guard  *guard // of its clients; nil: they are not asked who they are
 }
 
 // listenerState is what a listener keeps over reloads.
 type listenerState struct {
-	metrics *listenerMetrics
-	limits  *listen.Limiter
-	// handshakes are the clients in their TLS handshake.
-	handshakes *listen.Limiter
+	metrics    *listenerMetrics
+	limits     *listen.Limiter
+	handshakes *handshakes
 }
 
 func keyOf(l config.Listener) portKey {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,7 +20,7 @@ type liveMesh struct {
 }
 
 func newMesh(consul settings.Consul, logger hclog.Logger, reg prometheus.Registerer) (*liveMesh, error) {
-	client, err := consulclient.New(consul)
+	client, err := consulclient.Shared(consul, logger, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +48,8 @@ func (m *liveMesh) stop() {
 
 // Ready is that of the identity, and of the mesh that it belongs to.
 func (i *liveIdentity) Ready() error {
-	err := i.Identity.Ready()
-	if i.mesh != nil {
-		err = errors.Join(err, i.mesh.Ready())
+	if err := i.Identity.Ready(); err != nil || i.mesh == nil {
+		return err
 	}
-	return err
+	return i.mesh.Ready()
 }

@@ -27,6 +27,8 @@ type metrics struct {
 	waiting *prometheus.GaugeVec
 	refused *prometheus.CounterVec
 
+	deniedLive *prometheus.CounterVec
+
 	clusterActive *prometheus.GaugeVec
 	clusterOpened *prometheus.CounterVec
 	endpoints     *prometheus.GaugeVec
@@ -91,13 +93,16 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 		closed:  counter("argosy_connections_closed_total", "Connections closed, by how they ended.", "listener", "outcome"),
 		waiting: gauge("argosy_connections_waiting", "Connections accepted that have no endpoint yet.", byListener...),
 		refused: counter("argosy_connections_refused_total", "Connections refused, by the limit that was reached.", "listener", "limit"),
+		deniedLive: counter("argosy_connections_denied_live_total",
+			"Open connections whose clients may not connect any more, by what was done: they were cut at once, or after a while, or kept.",
+			"listener", "action"),
 
 		clusterActive: gauge("argosy_cluster_connections_active", "Open connections to the endpoints of a cluster.", byCluster...),
 		clusterOpened: counter("argosy_cluster_connections_opened_total", "Connections opened to the endpoints of a cluster.", byCluster...),
 		endpoints:     gauge("argosy_endpoints", "Endpoints of a cluster that get new connections.", byCluster...),
 		ejectedNow:    gauge("argosy_endpoints_ejected", "Endpoints of a cluster that get no connections because they have failed.", byCluster...),
 		ejections:     counter("argosy_endpoint_ejections_total", "Endpoints ejected: dial, or reset.", "destination", "cluster", "reason"),
-		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint.", "destination", "cluster", "reason"),
+		failures:      counter("argosy_dial_failures_total", "Failed attempts to connect an endpoint, and refusals by its TLS server after the handshake.", "destination", "cluster", "reason"),
 		overBudget: counter("argosy_retry_budget_exhausted_total", "Connections not tried at another endpoint because of the budget for retries.",
 			byCluster...),
 		connect: histogram("argosy_connect_seconds", "Time to connect an endpoint, its TLS handshake included.",
@@ -121,7 +126,7 @@ func newMetrics(reg prometheus.Registerer, version string) (*metrics, error) {
 	m.reloads.WithLabelValues("ok")
 	m.reloads.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
-		m.active, m.opened, m.closed, m.waiting, m.refused, m.clusterActive, m.clusterOpened, m.endpoints, m.ejectedNow, m.ejections, m.failures,
+		m.active, m.opened, m.closed, m.waiting, m.refused, m.deniedLive, m.clusterActive, m.clusterOpened, m.endpoints, m.ejectedNow, m.ejections, m.failures,
 		m.overBudget, m.connect,
 		m.firstByte, m.duration, m.draining, m.reloads, m.unlogged, newTrafficCollector(m), up, info,
 	} {
@@ -167,6 +172,7 @@ func (m *metrics) forgetListener(name string) {
 	m.closed.DeletePartialMatch(labels)
 	m.waiting.DeletePartialMatch(labels)
 	m.refused.DeletePartialMatch(labels)
+	m.deniedLive.DeletePartialMatch(labels)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.listeners[name]; l != nil {

@@ -53,7 +53,7 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 	if err != nil {
 		return nil, err
 	}
-	if err := n.openTable(cfg, logger.Named("dtab")); err != nil {
+	if err := n.openTable(cfg, logger.Named("dtab"), reg); err != nil {
 		return nil, err
 	}
 	n.interpreter = namer.NewInterpreter(namer.Options{
@@ -65,12 +65,12 @@ func newNaming(cfg *config.Config, logger hclog.Logger, reg prometheus.Registere
 }
 
 // openTable finds the store of the table.
-func (n *naming) openTable(cfg *config.Config, logger hclog.Logger) error {
+func (n *naming) openTable(cfg *config.Config, logger hclog.Logger, reg prometheus.Registerer) error {
 	var from store.Store
 	var scope string // of the snapshot: a table of another store is none of ours
 	switch d := cfg.Dtab; {
 	case d.Consul != nil:
-		c, err := consulclient.New(cfg.Consul)
+		c, err := consulclient.Shared(cfg.Consul, logger, reg)
 		if err != nil {
 			return fmt.Errorf("dtab: %w", err)
 		}

@@ -181,7 +181,7 @@ func (r *registry) use(g *generation) {
 		return
 	}
 	if r.registrar == nil {
-		client, link, err := consulclient.NewLinked(r.consul)
+		client, link, err := consulclient.SharedLinked(r.consul, r.logger, r.metrics)
 		if err != nil {
 			r.logger.Error("cannot register", "error", err)
 			return

@@ -68,6 +68,9 @@ func listenerValues(c config.Listener) map[string]string {
 	if c.SNI != nil {
 		v["sni.timeout"] = c.SNI.Timeout.String()
 	}
+	if c.TLS.AsksClients() {
+		v["tls.on_deny"], v["tls.deny_grace"], v["tls.deny_rate"] = c.Deny.Action, c.Deny.Grace.String(), number(c.Deny.Rate)
+	}
 	return v
 }
 
@@ -116,7 +119,7 @@ func newSettingsOf(g *generation) *settingsOf {
 func (s *settingsOf) listener(l *listener) Settings {
 	if s.listeners[l] == nil {
 		d := config.DefaultListener()
-		d.SNI = config.DefaultSNI()
+		d.SNI, d.TLS = config.DefaultSNI(), l.config.TLS
 		s.listeners[l] = differences("listener "+l.name, listenerValues(l.config), listenerValues(d))
 	}
 	return s.listeners[l]

@@ -133,12 +133,12 @@ func (a *Agent) sockets() ([]handover.Socket, error) {
 func (a *Agent) handOver(t handover.Taken) {
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	a.draining.Store(true)
 	g := a.current.Load()
 	for _, l := range g.listeners {
 		l.port.leave()
 	}
 	g.admin.leave()
+	a.draining.Store(true) // not before: whoever asks for the health here means the one that serves
 	a.registry.stop()
 	a.registry.forget(t.Services)
 	a.handed = true

@@ -52,13 +52,7 @@ func (w *world) identity(service string, hosts ...string) *identity.Files {
 // dialTLS connects a listener with TLS and returns who answers.
 func (p *proxy) dialTLS(listener string, c *tls.Config) (*tls.Conn, string) {
 	p.t.Helper()
-	raw, err := net.Dial("tcp", p.address(listener))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { raw.Close() })
-	raw.SetDeadline(time.Now().Add(patience))
-	conn := tls.Client(raw, c)
+	conn := tls.Client(p.silent(listener), c)
 	return conn, greeting(p.t, conn)
 }
 

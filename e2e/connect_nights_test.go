@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -17,10 +18,11 @@ import (
 // only answers some requests, by a part of their path, and lets the rest through.
 func (m *mischief) only(part string, do http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !strings.Contains(r.URL.Path, part) {
-			do = m.honest
+		if strings.Contains(r.URL.Path, part) {
+			do(w, r)
+		} else {
+			m.honest(w, r)
 		}
-		do(w, r)
 	}
 }
 
@@ -49,7 +51,7 @@ func busy(after string) http.HandlerFunc {
 func TestConnectMischief(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{Consul: true})
-	d := startDays(t, s)
+	d := startDays(t, s, "agent")
 	const json = "application/json"
 	cases := mischiefs()
 	for _, name := range []string{"404", "html with index", "drip"} { // tried for names alone; they are no worse here
@@ -78,7 +80,7 @@ func TestConnectMischief(t *testing.T) {
 func TestConnectWire(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{Consul: true})
-	d := startDays(t, s)
+	d := startDays(t, s, "agent")
 	for _, state := range []wireState{refuses, swallow, resets} {
 		d.try(t, string(state), 3*time.Second, func() { d.wires(t, state) }, func() { d.wires(t, passes) })
 	}
@@ -122,14 +124,15 @@ func TestConnectWire(t *testing.T) {
 		goroutines, g, descriptors, fds)
 }
 
-// TestConnectConsulRestarted stops Consul, which keeps its data, kindly and otherwise. An agent that is restarted meanwhile
-// knows all names from its snapshots, but its certificate was only in memory, so it serves when Consul is back.
+// TestConnectConsulRestarted stops Consul, which keeps its data, kindly and otherwise. A process that is to take over from an
+// agent meanwhile leaves it alone. An agent that is restarted knows all names from its snapshots, but its certificate was only in
+// memory, so it serves when Consul is back.
 func TestConnectConsulRestarted(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{ConsulKeeps: true})
-	d := startDays(t, s)
+	d := startDays(t, s, "agent")
 	listen, other := s.Addr(), s.Addr()
-	hcl := dialsHCL(d.dialsWire.Addr, listen, other, s.Path("snapshots"))
+	hcl := dialsHCL(d.dialsWires[0].Addr, listen, other, s.Path("snapshots")) + fmt.Sprintf("handover {\n  socket = %q\n}\n", s.Path("handover"))
 	late := startAgent(t, s, "late", hcl)
 	within(t, "the third agent serves", func(ctx context.Context) error { return connectOnce(ctx, listen) })
 	back := func() {
@@ -142,6 +145,18 @@ func TestConnectConsulRestarted(t *testing.T) {
 			t.Error(err)
 		}
 		d.dials.signal(t, syscall.SIGHUP) // a reload does not lose the identity
+		next := launchAgent(t, s, "next", hcl)
+		within(t, "it waits for an identity", func(context.Context) error {
+			if !strings.Contains(next.Output(), "the process before this one goes on meanwhile") {
+				return errors.New("it does not say so")
+			}
+			return nil
+		})
+		next.signal(t, syscall.SIGTERM)
+		next.ends(t, 0)
+		if err := connectOnce(t.Context(), listen); err != nil {
+			t.Errorf("the process that was to be replaced: %v", err)
+		}
 	}, back)
 	d.try(t, "SIGKILL", 3*time.Second, func() {
 		s.Consul.Kill()
@@ -164,11 +179,12 @@ func TestConnectConsulRestarted(t *testing.T) {
 }
 
 // TestConnectConsulLost takes all data from Consul, twice: it comes back with another trust domain and another authority, and
-// without intentions. One agent hears of it long before the other. Those who were denied stay denied.
+// without intentions. One agent hears of it long before the other. Those who were denied stay denied. One of the agents has
+// its certificates from the servers.
 func TestConnectConsulLost(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{Consul: true})
-	d := startDays(t, s)
+	d := startDays(t, s, "servers")
 	// moves is nil when an agent, with so many identities, has moved so many times.
 	moves := func(a *agent, identities, times int) error {
 		if n := strings.Count(a.Output(), "consul is another cluster now"); n < identities*times {
@@ -181,16 +197,18 @@ func TestConnectConsulLost(t *testing.T) {
 	for i, loss := range []struct {
 		name         string
 		stop         func()
-		later        *wire
+		later        []*wire
 		first, other func(times int) error
 	}{
-		{"lost by SIGKILL, and the one that dials hears of it first", s.Consul.Kill, d.acceptsWire, dials, accepts},
-		{"lost by SIGTERM, and the one that accepts hears of it first", func() { s.Consul.Stop() }, d.dialsWire, accepts, dials},
+		{"lost by SIGKILL, and the one that dials hears of it first", s.Consul.Kill, []*wire{d.acceptsWire}, dials, accepts},
+		{"lost by SIGTERM, and the one that accepts hears of it first", func() { s.Consul.Stop() }, d.dialsWires, accepts, dials},
 	} {
 		var first, other, registered time.Duration
 		d.try(t, loss.name, time.Second, func() {
 			loss.stop()
-			loss.later.become(t, refuses)
+			for _, w := range loss.later {
+				w.become(t, refuses)
+			}
 			pause(t, time.Second)
 			if err := s.Consul.Restart(t.Context()); err != nil {
 				t.Fatal(err)
@@ -200,7 +218,9 @@ func TestConnectConsulLost(t *testing.T) {
 			if loss.other(i+1) == nil {
 				t.Error("the other one has moved, too")
 			}
-			loss.later.become(t, passes)
+			for _, w := range loss.later {
+				w.become(t, passes)
+			}
 			other = within(t, "the other is of the new cluster", func(context.Context) error { return loss.other(i + 1) })
 			registered = within(t, "the agent has registered again", func(ctx context.Context) error { return passing(ctx, s, "proxy", 1) })
 			pause(t, 2*time.Second)
@@ -218,7 +238,7 @@ func TestConnectLeaderless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := startDays(t, s)
+	d := startDays(t, s, "agent")
 	d.try(t, "no leader", 12*time.Second, second.Kill, func() {
 		if err := second.Restart(t.Context()); err != nil {
 			t.Fatal(err)

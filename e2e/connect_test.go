@@ -80,13 +80,26 @@ func intention(t *testing.T, s *stack.Stack, source, destination, action string)
 
 func TestConnect(t *testing.T) {
 	t.Parallel()
-	s := stack.New(t, stack.Options{Consul: true})
+	for _, source := range []string{"agent", "servers"} {
+		t.Run("certificates from "+source, func(t *testing.T) {
+			t.Parallel()
+			s := stack.New(t, stack.Options{Consul: true})
+			block := ""
+			if source == "servers" {
+				block = fmt.Sprintf("connect {\n  source  = %q\n  address = %q\n}\n", source, s.Consul.GRPCAddr)
+			}
+			testConnect(t, s, block)
+		})
+	}
+}
+
+func testConnect(t *testing.T, s *stack.Stack, connectHCL string) {
 	server := startNamed(t, "web1")
 	register(t, s, "web1", "web", server.Addr, nil)
 	fleet, entry := s.Addr(), s.Addr()
-	startAgent(t, s, "fleet", fleetConnectHCL(s, fleet))
+	startAgent(t, s, "fleet", connectHCL+fleetConnectHCL(s, fleet))
 	within(t, "the fleet is registered", func(ctx context.Context) error { return passing(ctx, s, "proxy", 1) })
-	startAgent(t, s, "entry", entryHCL(s, entry))
+	startAgent(t, s, "entry", connectHCL+entryHCL(s, entry))
 
 	within(t, "mTLS end to end", func(ctx context.Context) error { return reaches(ctx, entry, "web1") })
 	c, err := dialNamed(t.Context(), entry)

@@ -137,7 +137,7 @@ func startScan(t *testing.T, addr string) *atomic.Int64 {
 // its own and then through a mischief.
 type days struct {
 	s           *stack.Stack
-	dialsWire   *wire
+	dialsWires  []*wire // for HTTP, and for gRPC if there is one
 	acceptsWire *wire
 	m           *mischief
 	dials       *agent
@@ -180,8 +180,9 @@ client "/svc/other" {
 `)
 }
 
-// startDays starts it. canary is denied, and entry is allowed by whatever holds.
-func startDays(t *testing.T, s *stack.Stack) *days {
+// startDays starts it. canary is denied, and entry is allowed by whatever holds. The one that dials has its certificates from
+// source, agent or servers; the other one from the agent.
+func startDays(t *testing.T, s *stack.Stack, source string) *days {
 	t.Helper()
 	d := &days{s: s, servers: map[string]*namedServer{}}
 	for _, name := range []string{"web1", "web2"} {
@@ -189,7 +190,7 @@ func startDays(t *testing.T, s *stack.Stack) *days {
 	}
 	d.enrol(t)
 	d.m = startMischief(t, s.Consul.URL())
-	d.dialsWire, d.acceptsWire = startWire(t, s.Addr(), d.m.Addr), startWire(t, s.Addr(), d.m.Addr)
+	d.dialsWires, d.acceptsWire = []*wire{startWire(t, s.Addr(), d.m.Addr)}, startWire(t, s.Addr(), d.m.Addr)
 	entry, other := s.Addr(), s.Addr()
 	d.entry, d.connectAddr = entry, s.Addr()
 	d.accepts = startAgent(t, s, "accepts", daysHCL("proxy", d.acceptsWire.Addr, fmt.Sprintf(`
@@ -209,7 +210,12 @@ register {
   check_interval = "1s"
 }
 `, d.connectAddr)))
-	d.dialsHCL = dialsHCL(d.dialsWire.Addr, entry, other, "")
+	d.dialsHCL = dialsHCL(d.dialsWires[0].Addr, entry, other, "")
+	if source == "servers" {
+		grpc := startWire(t, s.Addr(), s.Consul.GRPCAddr)
+		d.dialsWires = append(d.dialsWires, grpc)
+		d.dialsHCL += fmt.Sprintf("connect {\n  source  = \"servers\"\n  address = %q\n}\n", grpc.Addr)
+	}
 	d.dials = startAgent(t, s, "dials", d.dialsHCL)
 	within(t, "mTLS end to end", func(ctx context.Context) error { return connectOnce(ctx, entry) })
 	within(t, "the canary is denied", func(ctx context.Context) error { return denied(ctx, other) })
@@ -223,8 +229,9 @@ register {
 // wires become all the same.
 func (d *days) wires(t *testing.T, state wireState) {
 	t.Helper()
-	d.dialsWire.become(t, state)
-	d.acceptsWire.become(t, state)
+	for _, w := range append(d.dialsWires, d.acceptsWire) {
+		w.become(t, state)
+	}
 }
 
 func (d *days) known(name string) bool { return d.servers[name] != nil }

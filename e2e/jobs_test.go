@@ -55,6 +55,11 @@ func jobsAreValid(t *testing.T, s *stack.Stack) {
 			}
 		}
 	})
+	t.Run("registering itself", func(t *testing.T) {
+		if _, err := s.Run(t.Context(), "nomad", "job", "validate", "-var=registration=self", "-var=connect=false", jobFile("proxy")); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("nonsense is refused", func(t *testing.T) {
 		if _, err := s.Run(t.Context(), "nomad", "job", "validate", "-var=driver=podman", jobFile("proxy")); err == nil {
 			t.Error("an unknown driver is accepted")

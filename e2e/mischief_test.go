@@ -46,6 +46,11 @@ func startMischief(t *testing.T, before string) *mischief {
 		if do == nil {
 			do = m.honest
 		}
+		body, err := io.ReadAll(r.Body) // else the end of a connection is not noticed
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		do(w, r)
 	}))
 	m.server.Config.ErrorLog = nil

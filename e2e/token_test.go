@@ -16,18 +16,7 @@ import (
 // meanwhile, and then all is followed again, without a restart.
 func TestTokenReplaced(t *testing.T) {
 	t.Parallel()
-	const root = "5a1f7bd0-0000-4000-8000-000000000000"
-	// Requests without a token, those of the test, may do everything.
-	s := stack.New(t, stack.Options{Consul: true, ConsulHCL: fmt.Sprintf(`
-acl {
-  enabled        = true
-  default_policy = "deny"
-  tokens {
-    initial_management = %[1]q
-    default            = %[1]q
-  }
-}
-`, root)})
+	s := stack.New(t, stack.Options{Consul: true, ConsulHCL: denyHCL})
 	file := s.Path("token")
 	give := func(secret string) {
 		within(t, "a token", func(ctx context.Context) error {

@@ -22,6 +22,15 @@ consul {
   timeout = "10s"
 }
 
+# Where Consul's servers can be reached, have them sign the certificates: then the keys never leave this process.
+#
+# connect {
+#   source      = "servers"
+#   address     = "consul.example:8503"
+#   ca_file     = "/etc/argosy/consul-ca.pem"
+#   server_name = "server.dc1.consul"
+# }
+
 dtab {
   namespace = env("DTAB_NAMESPACE", "default")
   consul {}

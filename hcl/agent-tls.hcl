@@ -37,6 +37,9 @@ listener "orders" {
     client_ca_file = "${env("NOMAD_SECRETS_DIR", "/etc/argosy")}/clients-ca.pem"
     client_auth    = "optional"
 
+    # And its SPIFFE id must be one of these.
+    client_spiffe_ids = ["spiffe://example.org/shop", "spiffe://example.org/ns/prod/*"]
+
     min_version = "1.3"
     alpn        = ["postgresql"]
   }

@@ -45,7 +45,7 @@ func (s *Scheduler) prepare(cfg *config.Config) (*engine, error) {
 		e.scraper = metric.NewScraper(metric.ScrapeOptions{Targets: e.scrapeTargets, Interval: cfg.Scrape.Interval}, s.deps.Clock, e.logger)
 	}
 	if len(cfg.Discovery.Services) > 0 {
-		d, err := discovery.NewConsul(*cfg.Consul, cfg.Discovery.Services, e.logger)
+		d, err := discovery.NewConsul(*cfg.Consul, cfg.Discovery.Services, e.logger, s.deps.Registry)
 		if err != nil {
 			return nil, err
 		}

@@ -113,7 +113,7 @@ func (l *loader) clientTLS(raw *rawClientTLS) *ClientTLS {
 		d.Errorf(raw.Range, "connect brings certificate, CA and the expected name along; leave the others out",
 			"the tls block has connect and other keys")
 	default:
-		out.Connect = l.service(raw.Connect)
+		out.Connect = d.Service(raw.Connect)
 	}
 	return out
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -28,11 +27,11 @@ type Connect struct {
 // rawConnect says where the certificates of Connect services, and the roots, come from. Intentions come from the HTTP API of
 // the `consul` block in any case, and so does the token. See [identity.md](identity.md).
 type rawConnect struct {
-	// `agent` is the Consul agent's HTTP API, by which the agent makes the keys. `servers` is the gRPC of Consul's servers: keys are made by
+	// `agent` is the Consul agent's HTTP API: the agent makes the keys. `servers` is the gRPC of Consul's servers: keys are made by
 	// this process, and never leave it.
 	Source hclx.Attr `hcl:"source,optional" type:"string" default:"agent"`
-	// `host:port` of the servers' gRPC: their port `grpc_tls` (8503), or `grpc` (8502) for plaintext. A name may stand for
-	// several servers. `127.0.0.1:8502` unless set.
+	// `host:port` of the servers' gRPC: their port `grpc_tls` (8503), or `grpc` (8502) for plaintext; or of that of a Consul agent,
+	// which passes requests on to them. A name may stand for several servers. `127.0.0.1:8502` unless set.
 	Address hclx.Attr `hcl:"address,optional" type:"address"`
 	// The CA certificates (PEM) that the servers' certificate is checked against; the system's unless set.
 	CAFile hclx.Attr `hcl:"ca_file,optional" type:"file"`
@@ -92,34 +91,6 @@ func (l *loader) connectSource() {
 func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
-}
-
-// longestService is the longest name of a Connect service: it is a label of DNS names (RFC 1035, 2.3.4).
-const longestService = 63
-
-// service takes the name of a Connect service. Consul takes names as they come, in certificates and in intentions, and
-// compares them exactly; so only such are allowed that cannot be mistaken for others, or for parts of a request.
-func (l *loader) service(a hclx.Attr) string {
-	name := l.d.String(a)
-	bad := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_")
-	small := strings.ToLower(name)
-	switch {
-	case l.d.Failed(a):
-	case name == "":
-		l.d.Errorf(hclx.Place(a), `write connect = "web"`, "%s is empty", a.Name)
-	case bad != "" && small != name && strings.Trim(small, "abcdefghijklmnopqrstuvwxyz0123456789-_") == "":
-		l.d.Errorf(hclx.Place(a), fmt.Sprintf("write connect = %q", small),
-			"the Connect service %q has capital letters: intentions know it by another name", name)
-	case bad != "":
-		l.d.Errorf(hclx.Place(a), "lower-case letters, digits, - and _ are allowed", "the Connect service %q has %q in it", name, string([]rune(bad)[0]))
-	case name[0] == '-' || name[0] == '_':
-		l.d.Errorf(hclx.Place(a), "it begins with a letter or a digit", "the Connect service %q begins with %q", name, name[:1])
-	case len(name) > longestService:
-		l.d.Errorf(hclx.Place(a), fmt.Sprintf("it may have %d", longestService), "the name of the Connect service has %d letters", len(name))
-	default:
-		return name
-	}
-	return ""
 }
 
 // clientIDs takes the SPIFFE ids, or prefixes of them, that clients of a listener may have.

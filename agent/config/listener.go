@@ -19,6 +19,7 @@ type Listener struct {
 	Destination    dtab.Path      // fixed name, or nil with SNI
 	SNI            *SNI           // name from the TLS server name
 	TLS            *ServerTLS     // nil: plain TCP, or TLS passed through
+	Deny           Deny           // of clients that TLS has asked who they are
 	MaxConnections int            // 0: no limit
 	Limits         Limits         // further ones, and what happens at a limit
 	ConnectTimeout time.Duration  // from the client's handshake to an established outbound connection; 10s unless set
@@ -92,6 +93,9 @@ type ServerTLS struct {
 	ALPN         []string      // protocols to agree on, best first; none: ALPN is not answered
 	Connect      string        // Consul service name whose leaf to use; clients must be Connect services that intentions allow
 }
+
+// AsksClients reports whether clients are asked for certificates.
+func (t *ServerTLS) AsksClients() bool { return t != nil && (t.Connect != "" || t.ClientCAFile != "") }
 
 // Certificate is one that a listener shows to clients that ask for one of the names in it.
 type Certificate struct {

@@ -53,6 +53,7 @@ func (l *loader) listener(raw *rawListener) Listener {
 		ProxyProtocol: l.proxyProtocol(raw.ProxyProtocol),
 		TLS:           l.serverTLS(raw.TLS),
 	}
+	out.Deny = l.deny(raw.TLS, out.TLS.AsksClients())
 	l.place(raw, &out)
 	tuned := hclx.OrDefault(raw.Socket)
 	out.Socket = l.socket(tuned.NoDelay, tuned.KeepAlive, tuned.UserTimeout, tuned.Mark)
@@ -228,7 +229,7 @@ func (l *loader) serverTLS(raw *rawServerTLS) *ServerTLS {
 	case raw.ALPN != nil:
 		d.Errorf(raw.ALPN.NameRange, "Connect's peers offer none; leave alpn out", "alpn does not go with connect")
 	default:
-		out.Connect = l.service(raw.Connect)
+		out.Connect = d.Service(raw.Connect)
 	}
 	if raw.OCSPFile != nil && raw.CertFile == nil {
 		d.Errorf(hclx.Place(raw.OCSPFile), "add cert_file and key_file", "ocsp_file has no certificate that it is about")

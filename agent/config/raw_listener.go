@@ -64,8 +64,8 @@ type rawLimits struct {
 	Queue hclx.Attr `hcl:"queue,optional" type:"number" default:"100"`
 	// They wait for so long, and then are refused.
 	QueueTimeout hclx.Attr `hcl:"queue_timeout,optional" type:"duration" default:"1s"`
-	// At most so many clients are in their TLS handshake at a time. Ten times as many wait for their turn, for half of
-	// `handshake_timeout`; more are refused. 0 is no limit.
+	// At most so many clients are in their TLS handshake at a time, from their ClientHello on. Ten times as many wait for
+	// their turn, for half of `handshake_timeout`; more are refused. 0 is no limit.
 	Handshakes hclx.Attr `hcl:"handshakes,optional" type:"number" default:"1000"`
 }
 
@@ -130,8 +130,15 @@ type rawServerTLS struct {
 	ALPN hclx.Attr `hcl:"alpn,optional" type:"list of strings"`
 	// Be this service in Consul Connect: its certificate is shown, and clients must be Connect services that
 	// intentions allow.
-	Connect hclx.Attr  `hcl:"connect,optional" type:"string"`
-	Range   hclx.Range `hcl:",def_range"`
+	Connect hclx.Attr `hcl:"connect,optional" type:"string"`
+	// What happens to open connections of clients that may not connect any more: `drain` lets them go on for `deny_grace`,
+	// `close` cuts them, `keep` leaves them alone. See [deny.md](deny.md).
+	OnDeny hclx.Attr `hcl:"on_deny,optional" type:"string" default:"drain"`
+	// For how long they go on with `drain`. Those of a client that is allowed again meanwhile are not cut.
+	DenyGrace hclx.Attr `hcl:"deny_grace,optional" type:"duration" default:"10s"`
+	// At most so many are cut per second. 0 is no limit.
+	DenyRate hclx.Attr  `hcl:"deny_rate,optional" type:"number" default:"1000"`
+	Range    hclx.Range `hcl:",def_range"`
 }
 
 // rawCertificate is one of several.

@@ -41,6 +41,7 @@ func withDefaults(c *Config) {
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		l.Limits = Limits{AtLimit: Refuse, QueueLength: 100, QueueTimeout: time.Second, Handshakes: 1000}
+		l.Deny = Deny{Action: DenyDrain, Grace: 10 * time.Second, Rate: 1000}
 		l.Timeouts.Handshake, l.Timeouts.HalfClose, l.Timeouts.LifetimeJitter = 10*time.Second, 5*time.Minute, 0.1
 		l.Socket = tuned
 	}
@@ -121,6 +122,8 @@ listener "db" {
     client_auth    = "optional"
     min_version    = "1.3"
     alpn           = ["h2"]
+    deny_grace     = "1m"
+    deny_rate      = 0.5
     certificate {
       cert_file = "CERT"
       key_file  = "KEY"
@@ -182,6 +185,7 @@ client "/svc/db" {
 		SNI: &SNI{Prefix: path("/sni"), Timeout: 3 * time.Second, ALPN: []ALPNRoute{{"h2", path("/svc/web")}, {"postgresql", path("/svc/db")}}},
 		TLS: &ServerTLS{Certificates: []Certificate{{cert, key, ocsp}, {cert, key, ""}}, ClientCAFile: cert, ClientAuth: "optional",
 			MinVersion: tls.VersionTLS13, ALPN: []string{"h2"}},
+		Deny:           Deny{Action: DenyDrain, Grace: time.Minute, Rate: 0.5},
 		Limits:         Limits{PerSource: 5, Rate: 2.5, Burst: 2, AtLimit: Queue, QueueLength: 7, QueueTimeout: 6 * time.Second, Handshakes: 50},
 		ConnectTimeout: 10 * time.Second,
 		Timeouts: Timeouts{Handshake: time.Second, FirstByte: 2 * time.Second, Idle: 4 * time.Second, HalfClose: 3 * time.Second,
@@ -231,7 +235,7 @@ client "/svc/redis" {}
 		Name:   "argosy",
 		Log:    settings.Log{Level: "info", Format: "text"},
 		Admin:  Admin{Address: "127.0.0.1:9990"},
-		Consul: settings.Consul{Timeout: 10 * time.Second},
+		Consul: settings.Consul{Timeout: 10 * time.Second, WatchConnections: 80},
 		Dtab: Dtab{Namespace: "default", Consul: &DtabConsul{PathPrefix: "namerd/dtabs"},
 			AlternativeTimeout: 2 * time.Second, MaxNames: 1000, MaxWatches: 10_000},
 		Namers: []mounts.Namer{{Kind: "io.l5d.consul", Prefix: dtab.MustParsePath("/#/io.l5d.consul"),
@@ -324,7 +328,10 @@ listener "redis" {
   max_connections = env("ARGOSY_TEST_UNSET", "100")
   connect_timeout = "2s"
   idle_timeout    = "1h"
-  tls { connect = "redis-proxy" }
+  tls {
+    connect = "redis-proxy"
+    on_deny = "close"
+  }
   register {
     service = "redis-proxy"
     port    = 7474
@@ -359,7 +366,7 @@ client "/svc" {
 		Log:   settings.Log{Level: "debug", Format: "json"},
 		Admin: Admin{Address: "127.0.0.1:0"},
 		Consul: settings.Consul{Address: "unix:///run/consul.sock", Token: settings.NewSecret("very-secret"),
-			Datacenter: "dc2", Timeout: 3 * time.Second},
+			Datacenter: "dc2", Timeout: 3 * time.Second, WatchConnections: 80},
 		Dtab: Dtab{Namespace: "blue-1", Namerd: &Namerd{Address: "http://namerd.example:4180/base", TokenFile: token},
 			Local: mustParse("/svc/x => /svc/y"), EmptyStops: true, AlternativeTimeout: 500 * time.Millisecond, MaxNames: 50, MaxWatches: 200},
 		Namers: []mounts.Namer{
@@ -385,6 +392,7 @@ client "/svc" {
 		Drain: Drain{Timeout: time.Minute},
 	}
 	withDefaults(want)
+	want.Listeners[0].Deny.Action = DenyClose
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -94,5 +94,6 @@ func Connect(
 // out, took is how long the endpoint had.
 func Blameless(late bool, took time.Duration, err error) bool {
 	return late && took < fairChance ||
-		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) // ours are used up
+		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || // ours are used up
+		errors.Is(err, errOurs)
 }

@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -85,8 +84,10 @@ func (p *Policy) Dial(ctx context.Context, r Request, ep namer.Endpoint) (net.Co
 	var config *tls.Config
 	if p.TLS != nil {
 		var err error
-		if config, err = p.TLS(ep); err != nil {
-			return nil, outcome.Errorf(outcome.TLS, "%s: no TLS identity for it: %w", ep.Addr, err)
+		if config, err = p.TLS(ep); errors.Is(err, errNotOffered) {
+			return nil, outcome.Errorf(outcome.TLS, "%s: %w", ep.Addr, err)
+		} else if err != nil {
+			return nil, outcome.Errorf(outcome.TLS, "%s: %w: %w", ep.Addr, errOurs, err)
 		}
 	}
 	c, err := p.open(ctx, ep)
@@ -244,12 +245,17 @@ func Reasons() []string {
 	return []string{"refused", "timeout", "unreachable", "tls", "starttls", "denied", "other"}
 }
 
+var (
+	errOurs       = errors.New("no TLS identity for it")
+	errNotOffered = errors.New("the catalog does not offer Connect for it: the namer needs connect = true, and the endpoint a registration with Connect")
+)
+
 // ByIdentity returns the TLS part of a policy for Connect services: the endpoint has to prove the service that was asked
 // for.
 func ByIdentity(client func(namer.ConnectID) (*tls.Config, error)) func(namer.Endpoint) (*tls.Config, error) {
 	return func(ep namer.Endpoint) (*tls.Config, error) {
 		if ep.Connect == (namer.ConnectID{}) {
-			return nil, fmt.Errorf("the catalog does not offer Connect for %s: the namer needs connect = true", ep.Addr)
+			return nil, errNotOffered
 		}
 		return client(ep.Connect)
 	}

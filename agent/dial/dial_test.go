@@ -337,6 +337,12 @@ func TestConnectBlames(t *testing.T) {
 		{"could not be asked", silent, &Policy{TLS: func(namer.Endpoint) (*tls.Config, error) {
 			return nil, os.NewSyscallError("socket", syscall.EMFILE)
 		}}, time.Minute, balance.Active},
+		{"is not to blame for our certificate", silent, &Policy{TLS: func(namer.Endpoint) (*tls.Config, error) {
+			return nil, identity.ErrNotReady
+		}}, time.Minute, balance.Active},
+		{"is not offered", silent, &Policy{TLS: func(ep namer.Endpoint) (*tls.Config, error) {
+			return ByIdentity(nil)(namer.Endpoint{Addr: ep.Addr})
+		}}, time.Minute, balance.Ejected},
 	} {
 		b, pick := picker(t, test.addr)
 		ctx, cancel := context.WithTimeout(context.Background(), test.left)

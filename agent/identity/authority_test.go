@@ -31,7 +31,7 @@ type authority struct {
 	parent *authority
 }
 
-func newAuthority(t *testing.T, parent *authority, change ...func(*x509.Certificate)) *authority {
+func newAuthority(t testing.TB, parent *authority, change ...func(*x509.Certificate)) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -49,7 +49,7 @@ func newRSA(t *testing.T, parent *authority, change ...func(*x509.Certificate)) 
 	return signed(t, parent, key, change...)
 }
 
-func signed(t *testing.T, parent *authority, key crypto.Signer, change ...func(*x509.Certificate)) *authority {
+func signed(t testing.TB, parent *authority, key crypto.Signer, change ...func(*x509.Certificate)) *authority {
 	t.Helper()
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {

@@ -62,6 +62,18 @@ func (c *Connect) Name() string { return c.service }
 // UseServers has the certificate signed by Consul's servers, and the roots told by them. It is called before Run.
 func (c *Connect) UseServers(o ServersOptions) { c.source = newFromServers(c.client, o) }
 
+// Inherit makes c know what another identity of the same service knows, until its own source says something else: where only
+// the way to Consul has changed, no handshake is to fail for it. It is called before Run.
+func (c *Connect) Inherit(from *Connect) {
+	if l := from.leaf.Value(); l != nil {
+		c.setLeaf(l)
+	}
+	if t := from.trust.Value(); t != nil {
+		c.setTrust(t)
+	}
+	c.rules.Set(from.rules.Value())
+}
+
 // Run keeps certificate, roots and intentions live until ctx ends.
 func (c *Connect) Run(ctx context.Context) error {
 	if !validService(c.service) {
@@ -70,12 +82,13 @@ func (c *Connect) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){c.warnOfEnd, c.watchIntentions, c.learnDefault} {
+	for _, f := range []func(context.Context){c.keepTelling, c.warnOfEnd, c.watchIntentions, c.learnDefault} {
 		wg.Go(func() { f(ctx) })
 	}
 	err := c.source.follow(ctx, c)
 	cancel()
 	wg.Wait()
+	c.metrics.forget(c.service)
 	return err
 }
 
@@ -130,7 +143,7 @@ func (c *Connect) Server() *tls.Config {
 }
 
 // Authorize says whether the client of an accepted connection may be connected now. For connections that are open
-// already it is worth asking again whenever Changed has: Consul's intentions say nothing about them by themselves.
+// already Judge is to be asked whenever Changed has: Consul's intentions say nothing about them by themselves.
 func (c *Connect) Authorize(s tls.ConnectionState) error { return c.authorize(s, true) }
 
 func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
@@ -138,7 +151,16 @@ func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
 	if err != nil {
 		return err
 	}
-	if allow, why := c.rules.Value().decide(source); !allow {
+	return c.permit(source)
+}
+
+// permit says whether the intentions let source connect.
+func (c *Connect) permit(source ID) error {
+	r := c.rules.Value()
+	if allow, why := r.decide(source); !allow {
+		if r.unnamed(source) {
+			why += fmt.Sprintf(": allow it with `consul intention create %s %s`", source.Service, c.service)
+		}
 		return fmt.Errorf("%w: %s to %s: %s", ErrDenied, source.Service, c.service, why)
 	}
 	return nil
@@ -156,14 +178,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 	if len(s.PeerCertificates) == 0 {
 		return ID{}, verifyChain(nil, t.pool, usage, "")
 	}
-	id, err := certificateID(s.PeerCertificates[0])
-	roots := t.accepts(id.TrustDomain, connected, c.now())
-	if err == nil && roots == nil {
-		err = fmt.Errorf("%w: %s is not of our trust domain %s: it is of another Consul cluster", ErrPeer, id, t.domain)
-	}
-	if roots == nil {
-		roots = t.pool
-	}
+	id, roots, wrong := t.member(s.PeerCertificates[0], connected, c.now())
 	if chain := verifyChain(s.PeerCertificates, roots, usage, ""); chain != nil { // more telling than what else is wrong
 		var unknown x509.UnknownAuthorityError
 		if errors.As(chain, &unknown) {
@@ -172,7 +187,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 		}
 		return ID{}, chain
 	}
-	return id, err
+	return id, wrong
 }
 
 // Client implements Identity. The server must prove to be expect, in this trust domain and the default namespace.

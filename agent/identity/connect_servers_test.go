@@ -124,11 +124,7 @@ func TestRealDefaultPolicy(t *testing.T) {
 			c := consultest.Start(t, consultest.Options{HCL: fmt.Sprintf(aclHCL, policy), Token: "11111111-1111-1111-1111-111111111111"})
 			token := func(service string) *api.Client {
 				t.Helper()
-				tok, _, err := c.Client.ACL().TokenCreate(&api.ACLToken{ServiceIdentities: []*api.ACLServiceIdentity{{ServiceName: service}}}, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return c.ClientWith(t, tok.SecretID)
+				return c.ClientWith(t, tokenFor(t, c, service).SecretID)
 			}
 			web, db := run(t, token("web"), "web"), run(t, token("db"), "db")
 			ready(t, web, db)

@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"argosy/internal/devca"
 	"argosy/namer"
@@ -104,6 +107,9 @@ func TestConnections(t *testing.T) {
 			}
 			if c.serverErr != nil && !errors.Is(serverErr, c.serverErr) || c.clientErr != nil && !errors.Is(clientErr, c.clientErr) {
 				t.Errorf("server: %v; client: %v", serverErr, clientErr)
+			}
+			if hint := "allow it with `consul intention create other db`"; c.serverErr == ErrDenied && !strings.Contains(serverErr.Error(), hint) {
+				t.Errorf("the error does not say what to do: %v", serverErr)
 			}
 			if c.serverErr != ErrDenied && errors.Is(serverErr, ErrDenied) {
 				t.Errorf("counted as denied: %v", serverErr)
@@ -321,6 +327,77 @@ func TestInvalidNames(t *testing.T) {
 	_, client := newFakeConsul(t)
 	if err := NewConnect(client, "Web", hclog.NewNullLogger(), nil).Run(t.Context()); err == nil {
 		t.Error("a name in upper case was accepted")
+	}
+}
+
+// An identity that takes the place of another one can do at once what that one could, also where nobody answers.
+func TestInherit(t *testing.T) {
+	f, client := newFakeConsul(t)
+	f.rules["db"] = []*api.Intention{intention("web", "allow", 9)}
+	web, db := run(t, client, "web"), run(t, client, "db")
+	ready(t, web, db)
+	_, nobody := newFakeConsul(t)
+	next := NewConnect(nobody, "db", testLogger(t), prometheus.NewRegistry())
+	if err := next.Ready(); !errors.Is(err, ErrNotReady) {
+		t.Errorf("ready without having asked: %v", err)
+	}
+	next.Inherit(db)
+	if _, serverErr, clientErr := shake(t, next.Server(), to(t, web, "db")); serverErr != nil || clientErr != nil {
+		t.Errorf("%v; %v", serverErr, clientErr)
+	}
+	if _, serverErr, _ := shake(t, next.Server(), to(t, db, "db")); !errors.Is(serverErr, ErrDenied) {
+		t.Errorf("denied before: %v", serverErr)
+	}
+	empty := NewConnect(nobody, "db", testLogger(t), nil)
+	empty.Inherit(NewConnect(nobody, "db", testLogger(t), nil)) // of one that knows nothing
+	if err := empty.Ready(); !errors.Is(err, ErrNotReady) {
+		t.Errorf("ready with nothing: %v", err)
+	}
+}
+
+// Metrics of an identity that has ended go with it, unless there is another one for the same service.
+func TestMetricsEnd(t *testing.T) {
+	f, client := newFakeConsul(t)
+	f.byDef = "allow"
+	reg := prometheus.NewRegistry()
+	begin := func() (c *Connect, end func()) {
+		c = NewConnect(client, "web", testLogger(t), reg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		ready(t, c)
+		return c, func() {
+			cancel()
+			<-done
+		}
+	}
+	gauges := func() (n int) {
+		all, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range all {
+			if family.GetType() == dto.MetricType_GAUGE {
+				n += len(family.Metric)
+			}
+		}
+		return n
+	}
+	_, endFirst := begin()
+	if gauges() < 3 {
+		t.Errorf("%d metrics", gauges())
+	}
+	second, endSecond := begin()
+	endFirst()
+	eventually(t, func() error { // the second one tells again
+		if valueOf(t, second.metrics.expiry.WithLabelValues("web")) == 0 {
+			return errors.New("no expiry")
+		}
+		return nil
+	})
+	endSecond()
+	if n := gauges(); n != 0 {
+		t.Errorf("%d metrics of nobody", n)
 	}
 }
 

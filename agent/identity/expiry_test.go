@@ -48,7 +48,7 @@ func TestCertificateEnds(t *testing.T) {
 	}
 	start(t, lasting)
 	ready(t, lasting)
-	l := get(short, 3*time.Second)
+	l := get(short, 6*time.Second)
 	var log lines
 	short = NewConnect(client, "short", hclog.New(&hclog.LoggerOptions{Output: &log}), prometheus.NewRegistry())
 	short.source = onceSource{l, known}

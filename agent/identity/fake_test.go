@@ -41,7 +41,9 @@ type fakeConsul struct {
 	garbage  string          // unless empty, all that is answered
 	requests int
 	paths    []string // of all requests
-	matches  int      // those of them for intentions
+	otherDCs []string
+	servers  []api.CatalogService
+	matches  int // those of them for intentions
 }
 
 func newFakeConsul(t *testing.T) (*fakeConsul, *api.Client) {
@@ -113,7 +115,9 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	trustDomain := f.ca.ID("x").Host
 	switch path := r.URL.Path; {
 	case path == "/v1/catalog/datacenters":
-		json.NewEncoder(w).Encode([]string{"dc1"})
+		json.NewEncoder(w).Encode(append([]string{"dc1"}, f.otherDCs...))
+	case path == "/v1/catalog/service/consul":
+		json.NewEncoder(w).Encode(f.servers)
 	case strings.HasPrefix(path, "/v1/agent/connect/ca/leaf/"):
 		name := strings.TrimPrefix(path, "/v1/agent/connect/ca/leaf/")
 		l := f.leaves[name]

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"sync"
@@ -195,4 +196,15 @@ func valueOf(t *testing.T, m prometheus.Metric) float64 {
 		t.Fatal(err)
 	}
 	return out.GetGauge().GetValue() + out.GetCounter().GetValue()
+}
+
+// tells waits until a metric has a value: it is set a moment after what it tells of.
+func tells(t *testing.T, m prometheus.Metric, want float64) {
+	t.Helper()
+	eventually(t, func() error {
+		if got := valueOf(t, m); got != want {
+			return fmt.Errorf("%s is %v, not %v", m.Desc(), got, want)
+		}
+		return nil
+	})
 }

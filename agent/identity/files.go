@@ -13,16 +13,18 @@ import (
 
 	"argosy/internal/backoff"
 	"argosy/internal/tlsfiles"
+	"argosy/internal/watch"
 	"argosy/namer"
 )
 
 // Files is an identity from PEM files. While Run runs, they are read again every few seconds; files that do not go
 // together, as in the middle of a replacement, change nothing.
 type Files struct {
-	files  *tlsfiles.Files
-	every  time.Duration
-	logger hclog.Logger
-	expiry *prometheus.GaugeVec
+	files   *tlsfiles.Files
+	every   time.Duration
+	logger  hclog.Logger
+	expiry  *prometheus.GaugeVec
+	changed *watch.Cell[uint64]
 }
 
 // NewFiles reads the files. Without certFile and keyFile the identity can only be a client, one without a certificate.
@@ -42,7 +44,9 @@ func newFiles(files *tlsfiles.Files, err error) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Files{files: files, every: 5 * time.Second, logger: hclog.NewNullLogger(), expiry: newFileMetrics(nil)}, nil
+	return &Files{
+		files: files, every: 5 * time.Second, logger: hclog.NewNullLogger(), expiry: newFileMetrics(nil), changed: watch.New(uint64(0), nil),
+	}, nil
 }
 
 // SetLogger makes Run log when files change, or cannot be used. It is called before Run.
@@ -57,7 +61,11 @@ func (f *Files) Run(ctx context.Context) error {
 	f.tellExpiry()
 	defer f.files.Certificates(func(file string, _ *x509.Certificate) { f.expiry.DeleteLabelValues(file) })
 	for backoff.Sleep(ctx, f.every) == nil {
+		roots := f.files.State().RootsID
 		changed, err := f.files.Reload()
+		if f.files.State().RootsID != roots {
+			f.changed.Update(func(n uint64) uint64 { return n + 1 })
+		}
 		switch {
 		case err != nil && !failing:
 			f.logger.Warn("changed TLS files cannot be used: the old ones stay in use", "error", err)

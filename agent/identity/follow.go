@@ -22,7 +22,8 @@ func (c *Connect) watchIntentions(ctx context.Context) {
 	report := c.reporter("intentions")
 	failing := true
 	var kept keptRules
-	blockq.Run(ctx, blockq.Options{}, c.askIntentions, func(m matched, meta *api.QueryMeta, err error) {
+	// A denial is not to wait because somebody is writing intentions one after the other.
+	blockq.Run(ctx, blockq.Options{Burst: 20}, c.askIntentions, func(m matched, meta *api.QueryMeta, err error) {
 		report(err)
 		if err != nil {
 			failing = true

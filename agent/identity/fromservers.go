@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -21,13 +20,15 @@ import (
 
 	"argosy/agent/identity/connectca"
 	retry "argosy/internal/backoff"
+	"argosy/internal/consulacl"
 )
 
 // ServersOptions say how to have certificates signed by Consul's servers.
 type ServersOptions struct {
-	// Address is host:port of their gRPC. A name may stand for several servers, of which one at random is asked.
+	// Address is host:port of their gRPC, or of that of a client agent, which passes requests on to them (Consul 1.21 does). A
+	// name may stand for several servers, of which one at random is asked.
 	Address string
-	// TLS is for connections to them; nil: plaintext.
+	// TLS is for connections to them, and has the name that they must prove; nil: plaintext.
 	TLS *tls.Config
 	// Token gives the ACL token, and is asked before every request. It may be called from any goroutine.
 	Token func() string
@@ -75,7 +76,7 @@ func (s *fromServers) follow(ctx context.Context, c *Connect) error {
 func (s *fromServers) dial() (*grpc.ClientConn, error) {
 	safe := insecure.NewCredentials()
 	if s.TLS != nil {
-		safe = credentials.NewTLS(s.TLS)
+		safe = newServerTLS(s.TLS)
 	}
 	return grpc.NewClient("dns:///"+s.Address,
 		grpc.WithTransportCredentials(safe),
@@ -168,14 +169,17 @@ func (s *fromServers) explain(service string, err error) error {
 	if !ok {
 		return fmt.Errorf("server %s: %w", s.Address, err)
 	}
-	err = &answeredError{answer.Code(), fmt.Sprintf("server %s: %s", s.Address, answer.Message())}
+	text := answer.Message()
 	switch answer.Code() {
 	case codes.PermissionDenied:
-		return fmt.Errorf("%w: the token needs service %q { policy = \"write\" }", err, service)
+		right := consulacl.Right{Resource: "service", Name: service, Access: consulacl.Write}
+		text += "; add to the token's policy: " + right.Rule()
+	case codes.Unauthenticated:
+		text = consulacl.Explain(text, "")
 	case codes.Unimplemented:
-		return fmt.Errorf("%w: only Consul's servers sign, not its client agents", err)
+		text += ": it is neither a Consul server nor an agent that passes requests on to one"
 	}
-	return err
+	return &answeredError{answer.Code(), fmt.Sprintf("server %s: %s", s.Address, text)}
 }
 
 // answeredError is an error that a server has answered.

@@ -78,6 +78,15 @@ func (r rules) complete() bool {
 	return r.known && (everybody || r.defaultKnown)
 }
 
+// unnamed reports whether a source is known to be refused without being named: one that can be let in by naming it.
+func (r rules) unnamed(source ID) bool {
+	if source.Namespace != defaultNamespace || source.Partition != "" || !r.complete() {
+		return false
+	}
+	x, ok := r.first(source.Service)
+	return !ok || x.source == "*"
+}
+
 // decide says whether a source may connect, and why. What is not known is refused.
 func (r rules) decide(source ID) (allow bool, why string) {
 	if source.Namespace != defaultNamespace || source.Partition != "" {

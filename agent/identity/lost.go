@@ -26,7 +26,7 @@ func (t *trust) after(old *trust, now time.Time) *trust {
 	switch {
 	case old == nil:
 	case old.domain != t.domain:
-		t.before = &movedFrom{&trust{domain: old.domain, roots: old.roots, pool: old.pool}, now.Add(moveGrace)}
+		t.before = &movedFrom{&trust{domain: old.domain, roots: old.roots, pool: old.pool, sums: old.sums}, now.Add(moveGrace)}
 	default:
 		t.before = old.before
 	}
@@ -43,6 +43,27 @@ func (t *trust) accepts(domain string, connected bool, now time.Time) *x509.Cert
 		return b.pool
 	}
 	return nil
+}
+
+// sumsOf are the sums of roots that accepts has returned.
+func (t *trust) sumsOf(roots *x509.CertPool) map[rootSum]bool {
+	if t.before != nil && roots == t.before.pool {
+		return t.before.sums
+	}
+	return t.sums
+}
+
+// member reads for whom a certificate is, and returns the roots that are to vouch for it.
+func (t *trust) member(cert *x509.Certificate, connected bool, now time.Time) (ID, *x509.CertPool, error) {
+	id, err := certificateID(cert)
+	roots := t.accepts(id.TrustDomain, connected, now)
+	if roots != nil {
+		return id, roots, err
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: %s is not of our trust domain %s: it is of another Consul cluster", ErrPeer, id, t.domain)
+	}
+	return id, t.pool, err
 }
 
 // after returns l as the successor of old, which may be nil. Of those before, one that can be used is remembered.

@@ -50,6 +50,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
+// forget takes away what is told of an identity that has ended: nobody is to be alarmed about its certificate. What has been
+// counted stays.
+func (m *metrics) forget(service string) {
+	for _, g := range []*prometheus.GaugeVec{m.expiry, m.roots, m.rootExpiry, m.answered} {
+		g.DeletePartialMatch(prometheus.Labels{"service": service})
+	}
+}
+
 // newFileMetrics makes what all identities from files of one registry share.
 func newFileMetrics(reg prometheus.Registerer) *prometheus.GaugeVec {
 	return promx.Registered(reg, prometheus.NewGaugeVec(prometheus.GaugeOpts{

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"argosy/internal/backoff"
 )
 
 // source is where a Connect identity gets its certificate and the roots from.
@@ -65,7 +68,8 @@ type trust struct {
 	ends   time.Time // when that root's certificate does
 	roots  []string  // PEM, sorted
 	pool   *x509.CertPool
-	before *movedFrom // nil: nothing
+	sums   map[rootSum]bool // of the roots
+	before *movedFrom       // nil: nothing
 }
 
 func (t *trust) equal(o *trust) bool {
@@ -73,7 +77,7 @@ func (t *trust) equal(o *trust) bool {
 }
 
 func parseRoots(list *api.CARootList) (*trust, error) {
-	t := &trust{domain: list.TrustDomain, active: list.ActiveRootID, pool: x509.NewCertPool()}
+	t := &trust{domain: list.TrustDomain, active: list.ActiveRootID, pool: x509.NewCertPool(), sums: map[rootSum]bool{}}
 	for _, r := range list.Roots {
 		if r == nil {
 			return nil, errors.New("a root from Consul is empty")
@@ -85,6 +89,7 @@ func parseRoots(list *api.CARootList) (*trust, error) {
 		if cert, err := x509.ParseCertificate(block.Bytes); err == nil && r.ID == t.active {
 			t.ends = cert.NotAfter
 		}
+		t.sums[sha256.Sum256(block.Bytes)] = true
 		t.roots = append(t.roots, r.RootCertPEM)
 	}
 	if t.domain == "" || len(t.roots) == 0 {
@@ -99,7 +104,7 @@ func (c *Connect) setLeaf(l *leaf) {
 	if !c.leaf.Update(func(old *leaf) *leaf { return l.after(old, c.now()) }) {
 		return
 	}
-	c.metrics.expiry.WithLabelValues(c.service).Set(float64(l.cert.Leaf.NotAfter.Unix()))
+	c.tell()
 	if !first {
 		c.metrics.rotations.WithLabelValues(c.service, "leaf").Inc()
 	}
@@ -117,10 +122,7 @@ func (c *Connect) setTrust(t *trust) {
 	}) {
 		return
 	}
-	c.metrics.roots.WithLabelValues(c.service).Set(float64(len(t.roots)))
-	if !t.ends.IsZero() {
-		c.metrics.rootExpiry.WithLabelValues(c.service).Set(float64(t.ends.Unix()))
-	}
+	c.tell()
 	if old != nil {
 		c.metrics.rotations.WithLabelValues(c.service, "roots").Inc()
 	}
@@ -130,6 +132,30 @@ func (c *Connect) setTrust(t *trust) {
 			"trust_domain", t.domain, "before", old.domain, "for", moveGrace)
 	}
 	c.touch()
+}
+
+// tellEvery is how often metrics are set anew: another identity of the same service may have ended, and taken them along.
+const tellEvery = 5 * time.Second
+
+// keepTelling keeps the metrics about certificate and roots.
+func (c *Connect) keepTelling(ctx context.Context) {
+	for backoff.Sleep(ctx, tellEvery) == nil {
+		c.tell()
+	}
+}
+
+func (c *Connect) tell() {
+	if l := c.leaf.Value(); l != nil {
+		c.metrics.expiry.WithLabelValues(c.service).Set(float64(l.cert.Leaf.NotAfter.Unix()))
+	}
+	t := c.trust.Value()
+	if t == nil {
+		return
+	}
+	c.metrics.roots.WithLabelValues(c.service).Set(float64(len(t.roots)))
+	if !t.ends.IsZero() {
+		c.metrics.rootExpiry.WithLabelValues(c.service).Set(float64(t.ends.Unix()))
+	}
 }
 
 // clockEvery is how often the clock is looked at. A timer does not notice that it was set, or that the machine slept.

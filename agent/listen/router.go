@@ -45,6 +45,9 @@ type Inbound struct {
 	FromWire   bool   // Name was made from ServerName: do not use it as a label, and do not keep it for long
 	// ALPN has the protocols that the client offers, where TLS passes through, and otherwise the one that was agreed on.
 	ALPN []string
+	// Hello, where not nil, is called when the whole of a client's ClientHello has come, before any work is done for its TLS.
+	// It may wait. Its error, which carries an outcome, ends the connection. Router.TLS must have been through AwaitHello.
+	Hello func(context.Context) error
 	// StartTLS is how the client has asked for TLS that passes through: "", or Postgres. The endpoint has to be asked
 	// in the same way before it gets Early.
 	StartTLS string
@@ -90,8 +93,37 @@ func (r *Router) Accept(ctx context.Context, c net.Conn, known func(*Inbound) er
 	return in, nil
 }
 
+// greeted is a connection in its TLS handshake.
+type greeted struct {
+	prefixed
+	hello func() error // nil: nothing is to be done
+}
+
+// AwaitHello makes a server's configuration, which must not be in use yet, one that calls Inbound.Hello. Until then a client
+// costs its socket, a goroutine and what it has sent.
+func AwaitHello(t *tls.Config) *tls.Config {
+	next := t.GetConfigForClient
+	t.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if carrier, ok := h.Conn.(*relay.Carrier); ok {
+			if c, ok := carrier.Conn.(*greeted); ok && c.hello != nil {
+				if err := c.hello(); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if next == nil {
+			return nil, nil // go on with this configuration
+		}
+		return next(h)
+	}
+	return t
+}
+
 func (r *Router) terminate(ctx context.Context, in *Inbound) error {
-	c := &prefixed{in.Conn, in.Early}
+	c := &greeted{prefixed: prefixed{in.Conn, in.Early}}
+	if in.Hello != nil {
+		c.hello = func() error { return in.Hello(ctx) }
+	}
 	var asked speech
 	err := within(ctx, in.Conn, time.Time{}, func() (err error) {
 		var early []byte
@@ -103,7 +135,7 @@ func (r *Router) terminate(ctx context.Context, in *Inbound) error {
 	case err != nil:
 		return handshakeError(ctx, err)
 	case asked == plaintextPG:
-		return refusePlain(c)
+		return refusePlain(&c.prefixed)
 	}
 	carrier := relay.Carry(c)
 	t := tls.Server(carrier, r.TLS)
@@ -127,7 +159,10 @@ func (r *Router) terminate(ctx context.Context, in *Inbound) error {
 
 // handshakeError gives a failed handshake of a client its outcome.
 func handshakeError(ctx context.Context, err error) error {
+	var known *outcome.Error
 	switch {
+	case errors.As(err, &known):
+		return err
 	case errors.Is(err, identity.ErrDenied):
 		return outcome.Errorf(outcome.Denied, "client refused: %w", err)
 	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"argosy/internal/backoff"
+	"argosy/internal/blockq"
 )
 
 // beater tells Consul how one service is, before its TTL ends and whenever that has changed. Each service has its own, so
@@ -51,7 +52,7 @@ func (b *beater) run(ctx context.Context) {
 				b.keeper.hurry()
 			}
 		} else {
-			wait = pause.Next()
+			wait = min(max(pause.Next(), blockq.RetryAfter(err)), every) // or the service is critical for it
 		}
 		if isStatus(err, http.StatusNotFound) {
 			b.keeper.lose(map[string]bool{b.service.ID: true})
@@ -86,7 +87,7 @@ func (b *beater) beat(ctx context.Context) error {
 	if h.Passing {
 		status = api.HealthPassing
 	}
-	err := r.client.Agent().UpdateTTLOpts(b.service.checkID(), h.Output, status, (&api.QueryOptions{}).WithContext(ctx))
+	err := r.client.Agent().UpdateTTLOpts(b.service.checkID(TTL), h.Output, status, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		if asked.Err() == nil {
 			r.metrics.failed("beat")

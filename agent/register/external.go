@@ -42,6 +42,7 @@ func (r *Registrar) divide(ctx context.Context, services []Service) (own, others
 			id := r.find(all, s, services)
 			if id != "" {
 				r.logger.Info("Nomad has registered the service, and we leave it to Nomad", "service", s.Name, "id", id)
+				r.metrics.set(s, stateExternal)
 				others = append(others, s)
 			}
 			return id != ""

@@ -107,7 +107,7 @@ func TestRegistrationInConsulsWords(t *testing.T) {
 		t.Fatalf("%+v", reg.Checks)
 	}
 	for i, want := range []api.AgentServiceCheck{
-		{CheckID: "service:a", Name: "can serve", TTL: "30s", Status: "critical", DeregisterCriticalServiceAfter: "10m0s"},
+		{CheckID: "service:a:ttl", Name: "can serve", TTL: "30s", Status: "critical", DeregisterCriticalServiceAfter: "10m0s"},
 		{CheckID: "service:a:tcp", Name: "accepts connections", TCP: "127.0.0.1:80", Interval: "5s", Timeout: "2s", Status: "critical"},
 	} {
 		got := *reg.Checks[i]

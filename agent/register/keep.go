@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/backoff"
+	"argosy/internal/blockq"
 	"argosy/internal/watch"
 )
 
@@ -75,7 +76,7 @@ func (k *keeper) run(ctx context.Context) {
 		}
 		k.report(err)
 		if err != nil {
-			if pause.Sleep(ctx) != nil {
+			if backoff.Sleep(ctx, max(pause.Next(), blockq.RetryAfter(err))) != nil {
 				return
 			}
 			continue

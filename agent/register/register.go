@@ -63,9 +63,9 @@ type timing struct {
 	nomad    time.Duration // how long Nomad may take to register what it will register
 }
 
-// maxBeats is how many beats are under way at a time: a Consul without a leader lets each wait, and they are not to take
-// up its connections.
-const maxBeats = 4
+// maxBeats is how many beats are under way at a time. Without a leader Consul lets each wait, and there has to be a connection left
+// for what registers, of the few that are reserved for both.
+const maxBeats = 3
 
 // New makes a registrar over the local Consul agent. Nothing happens before Run.
 func New(client *api.Client, o Options) *Registrar {
@@ -186,7 +186,7 @@ func (r *Registrar) withdraw(ctx context.Context, s Service, output string) erro
 	defer cancel()
 	q := (&api.QueryOptions{}).WithContext(ctx)
 	if s.Check == TTL {
-		return r.client.Agent().UpdateTTLOpts(s.checkID(), output, api.HealthCritical, q)
+		return r.client.Agent().UpdateTTLOpts(s.checkID(TTL), output, api.HealthCritical, q)
 	}
 	return r.client.Agent().EnableServiceMaintenanceOpts(s.ID, output, q)
 }

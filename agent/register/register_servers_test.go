@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/consultest"
@@ -24,15 +25,19 @@ func status(t *testing.T, c *consultest.Consul, want string) {
 		if err != nil {
 			return err
 		}
-		got := ""
-		for _, e := range all {
-			got += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
-		}
-		if got != want {
+		if got := shown(all); got != want {
 			return fmt.Errorf("got %q, want %q", got, want)
 		}
 		return nil
 	})
+}
+
+// shown are instances with their addresses and states.
+func shown(entries []*api.ServiceEntry) (text string) {
+	for _, e := range entries {
+		text += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
+	}
+	return text
 }
 
 func logTo(t *testing.T) hclog.Logger {
@@ -118,8 +123,8 @@ func TestRealRegistrationIsStable(t *testing.T) {
 		}
 	}
 	checks, err := c.Client.Agent().Checks()
-	if err != nil || len(checks) != 3 || checks["service:c"] == nil || checks["service:c"].Type != "http" ||
-		checks["service:d"] == nil || checks["service:d"].Type != "ttl" || checks["service:d:tcp"] == nil || checks["service:d:tcp"].Type != "tcp" {
+	if err != nil || len(checks) != 3 || checks["service:c:http"] == nil || checks["service:c:http"].Type != "http" ||
+		checks["service:d:ttl"] == nil || checks["service:d:ttl"].Type != "ttl" || checks["service:d:tcp"] == nil || checks["service:d:tcp"].Type != "tcp" {
 		t.Errorf("checks %+v, %v", checks, err)
 	}
 }

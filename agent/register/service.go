@@ -54,8 +54,9 @@ type Service struct {
 // ttl is after what silence Consul calls the service critical.
 func (s Service) ttl() time.Duration { return or(s.TTL, 30*time.Second) }
 
-// checkID is the id of the check that tells of our health.
-func (s Service) checkID() string { return "service:" + s.ID }
+// checkID is the id of a check of the service. Each kind has its own: where Consul replaces a check by one of another kind
+// with the same id, the first one goes on as well.
+func (s Service) checkID(kind string) string { return "service:" + s.ID + ":" + kind }
 
 // check refuses what cannot be registered.
 func check(services []Service) error {
@@ -93,7 +94,7 @@ func registration(s Service, passing bool) *api.AgentServiceRegistration {
 		status = api.HealthPassing
 	}
 	own := &api.AgentServiceCheck{
-		CheckID: s.checkID(), Name: "can serve", Status: status,
+		CheckID: s.checkID(s.Check), Name: "can serve", Status: status,
 		DeregisterCriticalServiceAfter: max(or(s.DeregisterAfter, 10*time.Minute), time.Minute).String(),
 	}
 	switch s.Check {
@@ -107,7 +108,7 @@ func registration(s Service, passing bool) *api.AgentServiceRegistration {
 		reg.Checks = append(reg.Checks, own)
 	}
 	if s.CheckTCP != "" {
-		tcp := &api.AgentServiceCheck{CheckID: s.checkID() + ":tcp", Name: "accepts connections", TCP: s.CheckTCP, Status: status}
+		tcp := &api.AgentServiceCheck{CheckID: s.checkID("tcp"), Name: "accepts connections", TCP: s.CheckTCP, Status: status}
 		tcp.Interval, tcp.Timeout = s.times()
 		reg.Checks = append(reg.Checks, tcp)
 	}

@@ -3,6 +3,7 @@
 package register
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,11 +12,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/internal/consulclient"
@@ -48,8 +51,8 @@ func TestRealTTL(t *testing.T) {
 	status(t, c, webPasses)
 	consultest.Eventually(t, 20*time.Second, func() error {
 		checks, err := c.Client.Agent().Checks()
-		if err != nil || checks["service:web-1"] == nil || checks["service:web-1"].Output != "ready: true" {
-			return fmt.Errorf("the check says %+v, %w", checks["service:web-1"], err)
+		if err != nil || checks["service:web-1:ttl"] == nil || checks["service:web-1:ttl"].Output != "ready: true" {
+			return fmt.Errorf("the check says %+v, %w", checks["service:web-1:ttl"], err)
 		}
 		return nil
 	})
@@ -62,7 +65,7 @@ func TestRealTTL(t *testing.T) {
 	stop()
 
 	// A new process with the same id, while the check is still critical from the one before.
-	if err := c.Client.Agent().UpdateTTL("service:web-1", "draining", api.HealthCritical); err != nil {
+	if err := c.Client.Agent().UpdateTTL("service:web-1:ttl", "draining", api.HealthCritical); err != nil {
 		t.Fatal(err)
 	}
 	status(t, c, webCritical)
@@ -158,11 +161,7 @@ func watchWeb(ctx context.Context, client *api.Client, seen chan<- string) {
 			return
 		}
 		q.WaitIndex = meta.LastIndex
-		got := ""
-		for _, e := range all {
-			got += fmt.Sprintf("%s %s:%d %s;", e.Service.ID, e.Service.Address, e.Service.Port, e.Checks.AggregatedStatus())
-		}
-		if got != last {
+		if got := shown(all); got != last {
 			seen <- got
 			last = got
 		}
@@ -225,8 +224,8 @@ func TestRealWithoutLeader(t *testing.T) {
 	start(t, second, two)
 	consultest.Eventually(t, time.Minute, func() error {
 		checks, err := c.Client.Agent().Checks()
-		if err != nil || checks["service:web-1"] == nil || checks["service:web-1"].Status != "passing" ||
-			checks["service:web-2"] == nil || checks["service:web-2"].Status != "passing" {
+		if err != nil || checks["service:web-1:ttl"] == nil || checks["service:web-1:ttl"].Status != "passing" ||
+			checks["service:web-2:ttl"] == nil || checks["service:web-2:ttl"].Status != "passing" {
 			return fmt.Errorf("%d checks, %w", len(checks), err)
 		}
 		return nil
@@ -357,5 +356,61 @@ func TestRealCrowd(t *testing.T) {
 	}
 	if err := r.Withdraw(t.Context(), "draining"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRealKindOfCheckChanges: nothing is left of a check of another kind, which would go on saying what it says.
+func TestRealKindOfCheckChanges(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{})
+	asked := webTTL()
+	asked.Check, asked.CheckURL, asked.CheckInterval = HTTP, c.URL()+"/v1/status/leader", time.Second
+	failing := asked
+	failing.CheckURL = c.URL() + "/v1/agent/health/service/id/nobody"
+	for _, s := range []struct{ before, after Service }{{webTTL(), asked}, {failing, webTTL()}} {
+		stop := start(t, New(c.Client, Options{Logger: logTo(t)}), s.before)
+		consultest.Eventually(t, 20*time.Second, func() error {
+			all, _, err := c.Client.Health().Service("web", "", false, nil)
+			if err == nil && len(all) != 1 {
+				err = fmt.Errorf("%d instances", len(all))
+			}
+			return err
+		})
+		stop()
+		stop = start(t, New(c.Client, Options{Logger: logTo(t)}), s.after)
+		status(t, c, webPasses)
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // longer than the TTL
+			if all, _, err := c.Client.Health().Service("web", "", false, nil); err != nil || shown(all) != webPasses {
+				t.Fatalf("from %s to %s: %s, %v", s.before.Check, s.after.Check, shown(all), err)
+			}
+		}
+		stop()
+	}
+}
+
+// TestRealMissingRule: a token that may not register says which rule it lacks, and one that may needs no other.
+func TestRealMissingRule(t *testing.T) {
+	t.Parallel()
+	c := consultest.Start(t, consultest.Options{HCL: consultest.Deny, Token: consultest.Root})
+	const write = `service "web" { policy = "write" }`
+	for rules, want := range map[string]string{
+		`service_prefix "" { policy = "read" }`: "add to its policy: " + write,
+		`node_prefix "" { policy = "read" }`:    "add to its policy: " + write,
+		write:                                   "",
+	} {
+		var mu sync.Mutex
+		var log bytes.Buffer
+		r := New(c.ClientWith(t, c.Grant(t, rules)), Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &mu})})
+		stop := start(t, r, webTTL())
+		consultest.Eventually(t, 20*time.Second, func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			said := strings.ReplaceAll(log.String(), `\"`, `"`)
+			if want == "" && !r.Registered() || !strings.Contains(said, want) {
+				return fmt.Errorf("with %s: registered %v, not said %q:\n%s", rules, r.Registered(), want, said)
+			}
+			return nil
+		})
+		stop()
 	}
 }

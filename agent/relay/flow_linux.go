@@ -104,6 +104,7 @@ func (f *Flow) Quiet() time.Duration { return f.w.clock() - time.Duration(f.acti
 func (f *Flow) Cut(o outcome.Outcome) {
 	f.w.post(func() {
 		if f.state == moving {
+			f.broken = f.broken || f.verdict == nil && o == outcome.Denied
 			f.decide(o, nil)
 			f.finish()
 		}

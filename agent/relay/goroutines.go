@@ -134,7 +134,7 @@ func (j *joined) Quiet() time.Duration { return j.elapsed() - time.Duration(j.ac
 func (j *joined) Cut(o outcome.Outcome) {
 	j.mu.Lock()
 	if !j.ended {
-		j.ended = true
+		j.ended, j.broken = true, o == outcome.Denied
 		j.result.Outcome = o
 	}
 	j.mu.Unlock()

@@ -153,7 +153,9 @@ func (w *worker) direction(f *Flow, i int) bool {
 		case err == nil:
 		case err == errWait:
 		case err == io.EOF || err == errCutOff && to.inEnded: // see stream.moveBuffered
-			w.inputEnded(f, i)
+			if !w.inputEnded(f, i) {
+				return false
+			}
 		default:
 			f.breaks(i, classify(f.side(i), f.answered > 0, err), readError(f.side(i), err))
 			return false
@@ -214,17 +216,18 @@ func receive(e *end, b []byte) (n int, dry bool, err error) {
 	}
 }
 
-// inputEnded passes the end of input on one side on to the other.
-func (w *worker) inputEnded(f *Flow, i int) {
+// inputEnded passes the end of input on one side on to the other, and reports whether the flow goes on.
+func (w *worker) inputEnded(f *Flow, i int) bool {
 	from, to := &f.ends[i], &f.ends[1-i]
 	from.inEnded = true
 	if f.broken {
-		return // the other side must see a reset, not an end
+		return true // the other side must see a reset, not an end
 	}
 	if from.dead && !from.shut && isGone(from.fd) {
-		// A write has met the reset before, and all that was left for the reader is an end that looks orderly.
+		// A write has met the reset before, or TLS has ended in order before the reset came, and all that was left for the
+		// reader is an end that looks orderly. The other side may wait for ever for who is gone.
 		f.breaks(i, outcome.Reset, readError(f.side(i), os.NewSyscallError("read", unix.ECONNRESET)))
-		return
+		return false
 	}
 	if f.first == Neither && f.verdict == nil {
 		f.first = f.side(i)
@@ -234,19 +237,20 @@ func (w *worker) inputEnded(f *Flow, i int) {
 		w.lookAt(f)
 	}
 	if to.outEnded {
-		return
+		return true
 	}
 	if to.tls != nil {
 		to.tls.conn.CloseWrite()
 		if errno := w.flushCipher(to); errno != 0 {
 			w.unwritable(f, 1-i, errno)
-			return
+			return true
 		}
 	}
 	to.outEnded = true
 	if !to.inEnded || to.holds(from) || f.ends[i].left != nil { // else both are closed right away, which says the same
 		w.shutIfDone(to, from)
 	}
+	return true
 }
 
 // shutIfDone ends the output of an end when all of it has been taken.

@@ -34,7 +34,8 @@ type Relay interface {
 
 // Link is a pair that has been joined. Its methods may be called from any goroutine, also after the pair's end.
 type Link interface {
-	// Cut ends the pair early with an outcome. It does nothing after the first time or the pair's end.
+	// Cut ends the pair early with an outcome. It does nothing after the first time or the pair's end. With outcome denied
+	// both sides see a reset, and what has not been taken by then is dropped; else they see an orderly end.
 	Cut(o outcome.Outcome)
 	// Quiet is for how long nothing has moved in either direction, to a second or so.
 	Quiet() time.Duration

@@ -193,8 +193,7 @@ func (w *worker) splice(f *Flow, i int) (int, bool) {
 	case n == 0:
 		w.putPipe(from.pipe)
 		from.pipe = nil
-		w.inputEnded(f, i)
-		return 0, true
+		return 0, w.inputEnded(f, i)
 	}
 	from.pipe.held, from.pipe.used = n, w.now
 	w.spill(f, i)

@@ -159,15 +159,15 @@ func test(ctx context.Context, p suite.Proxy, config suite.Config, cases []suite
 		if ctx.Err() != nil {
 			return c, errors.New("interrupted")
 		}
-		status := "holds"
+		status, says := "holds", r.Says()
 		switch {
 		case err != nil:
-			status = "ERROR"
+			status, says = "ERROR", err.Error()
 			failed = append(failed, err)
 		case !r.Holds:
 			status = "NOT"
 		}
-		fmt.Fprintf(progress, "%-8s%-7s%-28s%5.1f s  %s\n", p.Name, status, r.Case, r.Took.Seconds(), strings.Join(append(r.Notes, r.Says()), "; "))
+		fmt.Fprintf(progress, "%-8s%-7s%-28s%5.1f s  %s\n", p.Name, status, r.Case, r.Took.Seconds(), strings.TrimSpace(strings.Join(append(r.Notes, says), "; ")))
 		c.Results = append(c.Results, r)
 	}
 	return c, errors.Join(failed...)

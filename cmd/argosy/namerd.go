@@ -64,13 +64,13 @@ func (c *namerdCommand) Run(args []string) int {
 		return c.fail(err)
 	}
 	logger := c.logger(cfg.Log).Named(cfg.Name)
-	tables, closeTables, err := tableStore(cfg, logger)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	tables, closeTables, err := tableStore(cfg, logger, registry)
 	if err != nil {
 		return c.fail(err)
 	}
 	defer closeTables()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	tables = store.WithGauge(tables, registry)
 	naming, err := openNames(cfg, tables, logger, registry)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *namerdCommand) Run(args []string) int {
 }
 
 // tableStore opens the store that the configuration names; done gives it back.
-func tableStore(cfg *config.Config, logger hclog.Logger) (tables store.Historian, done func(), err error) {
+func tableStore(cfg *config.Config, logger hclog.Logger, registry *prometheus.Registry) (tables store.Historian, done func(), err error) {
 	done = func() {}
 	switch {
 	case cfg.Memory != nil:
@@ -135,7 +135,7 @@ func tableStore(cfg *config.Config, logger hclog.Logger) (tables store.Historian
 		}
 		return s, func() { s.Close() }, nil
 	}
-	client, err := consulclient.New(cfg.Consul)
+	client, err := consulclient.Shared(cfg.Consul, logger, registry)
 	if err != nil {
 		return nil, nil, fmt.Errorf("consul: %w", err)
 	}

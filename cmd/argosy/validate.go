@@ -28,44 +28,46 @@ Usage: argosy validate [options] FILE|DIR...
 Options:
 
   -kind KIND  agent, namerd or scheduler; without it the blocks tell.
+  -acl        Print the Consul ACL policy that exactly this configuration needs.
   -json       Print JSON.
 
 Exit codes: 0 valid, 2 invalid or wrong usage.
 
 Example:
 
-    argosy validate hcl/agent-minimal.hcl`)
+    argosy validate hcl/agent-minimal.hcl
+    argosy validate -acl agent.hcl | consul acl policy create -name agent -rules -`)
 }
 
 // kinds of configurations, each with the blocks that no other kind has.
 type configKind struct {
 	name string
 	own  []string
-	load func(paths []string) (summary string, err error)
+	load func(paths []string) (summary string, needs rights, err error)
 }
 
 func configKinds() []configKind {
 	return []configKind{
-		{"agent", []string{"access_log", "admin", "client", "drain", "dtab", "interpreter", "listener", "register", "relay"}, func(paths []string) (string, error) {
+		{"agent", []string{"access_log", "admin", "client", "drain", "dtab", "interpreter", "listener", "register", "relay"}, func(paths []string) (string, rights, error) {
 			c, err := agentconfig.Load(paths)
 			if err != nil {
-				return "", err
+				return "", rights{}, err
 			}
-			return fmt.Sprintf("%s; listeners: %d, namers: %d, clients: %d", c.Name, len(c.Listeners), len(c.Namers), len(c.Clients)), nil
+			return fmt.Sprintf("%s; listeners: %d, namers: %d, clients: %d", c.Name, len(c.Listeners), len(c.Namers), len(c.Clients)), agentRights(c), nil
 		}},
-		{"namerd", []string{"binding", "history", "store"}, func(paths []string) (string, error) {
+		{"namerd", []string{"binding", "history", "store"}, func(paths []string) (string, rights, error) {
 			c, err := namerdconfig.Load(paths)
 			if err != nil {
-				return "", err
+				return "", rights{}, err
 			}
-			return fmt.Sprintf("%s; listens on %s, namers: %d", c.Name, c.HTTP.Address, len(c.Namers)), nil
+			return fmt.Sprintf("%s; listens on %s, namers: %d", c.Name, c.HTTP.Address, len(c.Namers)), namerdRights(c), nil
 		}},
-		{"scheduler", []string{"discovery", "evaluation_interval", "jobs", "nomad", "policy", "prometheus", "scrape"}, func(paths []string) (string, error) {
+		{"scheduler", []string{"discovery", "evaluation_interval", "jobs", "nomad", "policy", "prometheus", "scrape"}, func(paths []string) (string, rights, error) {
 			c, err := schedulerconfig.Load(paths)
 			if err != nil {
-				return "", err
+				return "", rights{}, err
 			}
-			return fmt.Sprintf("%s; policies: %d", c.Name, len(c.Policies)), nil
+			return fmt.Sprintf("%s; policies: %d", c.Name, len(c.Policies)), schedulerRights(c), nil
 		}},
 	}
 }
@@ -73,6 +75,7 @@ func configKinds() []configKind {
 func (c *validateCommand) Run(args []string) int {
 	f := c.flags("validate")
 	kind := f.String("kind", "", "")
+	acl := f.Bool("acl", false, "")
 	asJSON := f.Bool("json", false, "")
 	paths, code, ok := c.parse(f, args, c.Help)
 	if !ok {
@@ -91,17 +94,25 @@ func (c *validateCommand) Run(args []string) int {
 	}
 	if i < 0 {
 		// What cannot even be read is reported as such, whatever it was meant to be.
-		if _, err := kinds[0].load(paths); unreadable(err) {
+		if _, _, err := kinds[0].load(paths); unreadable(err) {
 			return c.invalid("", *asJSON, err)
 		}
 		return c.usage("validate: the blocks do not tell what this configures; say -kind agent, namerd or scheduler")
 	}
-	summary, err := kinds[i].load(paths)
+	summary, needs, err := kinds[i].load(paths)
 	if err != nil {
 		return c.invalid(kinds[i].name, *asJSON, err)
 	}
 	if *asJSON {
-		return c.json(map[string]any{"valid": true, "kind": kinds[i].name, "problems": []string{}})
+		answer := map[string]any{"valid": true, "kind": kinds[i].name, "problems": []string{}}
+		if *acl {
+			answer["acl"] = needs.json()
+		}
+		return c.json(answer)
+	}
+	if *acl {
+		fmt.Fprint(c.out, needs.policy())
+		return exitOK
 	}
 	fmt.Fprintf(c.out, "valid %s configuration (%s)\n", kinds[i].name, summary)
 	return exitOK

@@ -34,7 +34,7 @@ func TestValidate(t *testing.T) {
 		{"kind", memory, []string{"-kind", "agent"}, 2, "", "FILE: the dtab block is missing: where does the table come from?\n" +
 			"  = add a dtab block; write in it one of: static = \"/svc => ...\", file = \"...\", consul {}, namerd {}; or interpreter \"namerd\" {}\n" +
 			"FILE: there is no listener: an agent needs a place to accept connections\n  = add a block listener \"redis\" { ... } with an address and a destination\n" +
-			"FILE:1:1: unknown block \"store\"\n  1 | store \"memory\" {}\n    | ^^^^^\n    = keys here: name; blocks here: access_log, admin, client, consul, drain, dtab, handover, interpreter, listener, log, namer, register, relay\n3 problems\n"},
+			"FILE:1:1: unknown block \"store\"\n  1 | store \"memory\" {}\n    | ^^^^^\n    = keys here: name; blocks here: access_log, admin, client, connect, consul, drain, dtab, handover, interpreter, listener, log, namer, register, relay\n3 problems\n"},
 		{"no kind", "log {}\n", nil, 2, "", "argosy: validate: the blocks do not tell what this configures; say -kind agent, namerd or scheduler\n" + hintLine},
 		{"no such kind", memory, []string{"-kind", "dev"}, 2, "", "argosy: validate: unknown kind \"dev\"; the kinds are agent, namerd and scheduler\n" + hintLine},
 		{"syntax", "store \"memory\" {\n", nil, 2, "", "FILE:1:16: unclosed configuration block\n  1 | store \"memory\" {\n    |                ^\n" +

@@ -6,6 +6,7 @@ package blockq
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/hashicorp/consul/api"
@@ -132,14 +133,21 @@ func ask[T any](ctx context.Context, limit, wait time.Duration, query Query[T], 
 	return query(q.WithContext(ctx))
 }
 
-// longestRetryAfter bounds what a server can make us wait.
-const longestRetryAfter = 2 * time.Minute
+const (
+	longestRetryAfter = 2 * time.Minute // what a server can make us wait
+	busyPause         = 3 * time.Second // for one that has too much to do and does not say for how long
+)
 
-// RetryAfter returns for how long the server asked to be left alone, if it did, within reason.
+// RetryAfter returns for how long the server asked to be left alone, if it did, within reason. Consul answers 429 without saying so where
+// one address has too many connections, and where its requests are limited.
 func RetryAfter(err error) time.Duration {
 	var asked interface{ RetryAfter() time.Duration }
 	if errors.As(err, &asked) {
 		return min(asked.RetryAfter(), longestRetryAfter)
+	}
+	var status api.StatusError
+	if errors.As(err, &status) && status.Code == http.StatusTooManyRequests {
+		return busyPause
 	}
 	return 0
 }

@@ -96,9 +96,11 @@ func TestRetriesWaitAsLongAsAsked(t *testing.T) {
 		reply{err: errors.New("x")}, // 1s: the shortest pause
 		reply{err: fmt.Errorf("wrapped: %w", busy{30 * time.Second})},
 		reply{err: busy{24 * time.Hour}},
-		reply{index: 1})
-	want := []time.Duration{0, time.Second, 30 * time.Second, longestRetryAfter}
-	if !slices.Equal(pauses[:4], want) {
+		reply{index: 1},
+		reply{err: fmt.Errorf("wrapped: %w", api.StatusError{Code: 429})},
+		reply{index: 2})
+	want := []time.Duration{0, time.Second, 30 * time.Second, longestRetryAfter, 0, busyPause}
+	if !slices.Equal(pauses[:6], want) {
 		t.Errorf("got %v, want %v", pauses, want)
 	}
 }

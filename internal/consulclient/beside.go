@@ -24,8 +24,5 @@ func Token(s settings.Consul) (func() string, error) {
 	if _, err := file.read(); err != nil {
 		return nil, fmt.Errorf("read the Consul token: %w", err)
 	}
-	return func() string {
-		token, _ := file.current()
-		return token
-	}, nil
+	return file.current, nil
 }

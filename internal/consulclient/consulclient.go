@@ -2,12 +2,8 @@
 package consulclient
 
 import (
-	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,10 +16,12 @@ import (
 // Consul answers at most 200 connections of one address (http_max_conns_per_client), so that a process with very many
 // watches must not use them all up; registration and other short requests have connections of their own.
 const (
-	maxBlocking = 128
+	maxWatches  = 96 // while one configuration gives way to the next, there are the watches of both, some of which wait
+	maxSteady   = 40
 	maxShared   = 40 // Consul has 250 requests on each
 	maxPlain    = 20
-	maxIdle     = 8
+	maxReserved = 4 // without a leader each of these requests takes its time
+	maxIdle     = 4 // of each of these
 	idleTimeout = 90 * time.Second
 	dialTimeout = 5 * time.Second
 
@@ -46,29 +44,30 @@ type Link struct {
 func (l *Link) Multiplexed() bool { return l.multiplexed.Load() }
 
 // Tokens is another number when requests carry another token than before: one from a file that has changed. That is seen
-// by the request that follows the change.
+// by the request that follows the change, and by those that wait within a second.
 func (l *Link) Tokens() uint64 { return l.tokens.Load() }
 
 // New makes a client. What s leaves open comes from the environment variables that Consul's own commands use, such as
-// CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN_FILE. A token file is read again whenever it has changed.
+// CONSUL_HTTP_ADDR and CONSUL_HTTP_TOKEN_FILE. A token file is read again whenever it has changed, and requests that wait
+// at Consul go on with the new token; certificate files are read again for new connections.
 //
 // A request whose context has no deadline and that does not block is given s.Timeout (10s unless set). An answer 429
-// or 503 that carries Retry-After becomes an error with the method RetryAfter() time.Duration.
+// or 503 that carries Retry-After becomes an error with the method RetryAfter() time.Duration. A refusal (403) says which
+// rule the token's policy lacks.
 func New(s settings.Consul) (*api.Client, error) {
-	client, _, err := NewLinked(s)
+	client, _, err := newClient(s, nil)
 	return client, err
 }
 
 // NewLinked is New, and returns the client's link.
-func NewLinked(s settings.Consul) (*api.Client, *Link, error) {
-	c := &api.Config{
-		Address:    s.Address,
-		Datacenter: s.Datacenter,
-		Token:      s.Token.Reveal(),
-		TLSConfig:  api.TLSConfig{CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile},
-	}
+func NewLinked(s settings.Consul) (*api.Client, *Link, error) { return newClient(s, nil) }
+
+func newClient(s settings.Consul, a *alarm) (*api.Client, *Link, error) {
 	environment := api.DefaultConfig()
-	c.HttpAuth = environment.HttpAuth
+	if err := onlyDefault(environment); err != nil {
+		return nil, nil, err
+	}
+	c := &api.Config{Address: s.Address, Datacenter: s.Datacenter, Token: s.Token.Reveal(), HttpAuth: environment.HttpAuth}
 	if c.Address == "" {
 		c.Address = environment.Address
 	}
@@ -79,14 +78,16 @@ func NewLinked(s settings.Consul) (*api.Client, *Link, error) {
 	if rest, ok := strings.CutPrefix(c.Address, "unix://"); ok {
 		socket, c.Address = rest, "localhost"
 	}
-	tlsConfig, err := tlsConfig(c.TLSConfig, environment.TLSConfig)
+	secure, err := newTLSMaker(api.TLSConfig{
+		Address: s.ServerName, CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile}, environment.TLSConfig)
 	if err != nil {
 		return nil, nil, fmt.Errorf("set up TLS to Consul: %w", err)
 	}
 
+	link := &Link{}
 	var token *tokenFile
 	if path := tokenPath(s, environment); path != "" {
-		token = &tokenFile{path: path}
+		token = &tokenFile{path: path, changes: &link.tokens}
 		if c.Token, err = token.read(); err != nil {
 			return nil, nil, fmt.Errorf("read the Consul token: %w", err)
 		}
@@ -95,21 +96,35 @@ func NewLinked(s settings.Consul) (*api.Client, *Link, error) {
 	if timeout <= 0 {
 		timeout = 10 * time.Second
 	}
-	link := &Link{}
+	pool := func(connections int) *http.Transport { return newPool(dialer(socket, a), secure, connections) }
 	c.HttpClient = &http.Client{Transport: &transport{
-		blocking: pool(socket, tlsConfig, maxBlocking),
-		shared:   pool(socket, tlsConfig, maxShared),
-		plain:    pool(socket, tlsConfig, maxPlain),
+		watches:  pool(maxWatches),
+		steady:   pool(maxSteady),
+		shared:   pool(maxShared),
+		plain:    pool(maxPlain),
+		reserved: pool(maxReserved),
 		token:    token,
 		timeout:  timeout,
 		turns:    make(chan struct{}, largeTurns),
 		link:     link,
+		alarm:    a,
 	}}
 	client, err := api.NewClient(c)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a Consul client: %w", err)
 	}
 	return client, link, nil
+}
+
+// onlyDefault refuses what would send requests to another place than all the rest goes by.
+func onlyDefault(environment *api.Config) error {
+	if ns := environment.Namespace; ns != "" {
+		return fmt.Errorf("CONSUL_NAMESPACE is %q: namespaces are a feature of Consul Enterprise, and only the default one is used; unset it", ns)
+	}
+	if ap := environment.Partition; ap != "" {
+		return fmt.Errorf("CONSUL_PARTITION is %q: partitions are a feature of Consul Enterprise, and only the default one is used; unset it", ap)
+	}
+	return nil
 }
 
 // tokenPath says which file holds the token. What is configured goes before the environment.
@@ -121,59 +136,4 @@ func tokenPath(s settings.Consul, environment *api.Config) string {
 		return ""
 	}
 	return environment.TokenFile
-}
-
-func tlsConfig(c, environment api.TLSConfig) (*tls.Config, error) {
-	c.Address, c.CAPath = environment.Address, environment.CAPath
-	c.InsecureSkipVerify = environment.InsecureSkipVerify
-	if c.CAFile == "" {
-		c.CAFile = environment.CAFile
-	} else {
-		c.CAPath = ""
-	}
-	if c.CertFile == "" {
-		c.CertFile, c.KeyFile = environment.CertFile, environment.KeyFile
-	}
-	t, err := api.SetupTLSConfig(&c)
-	if err == nil && t.MinVersion < tls.VersionTLS12 {
-		t.MinVersion = tls.VersionTLS12
-	}
-	return t, err
-}
-
-// pool makes a transport that holds on to a bounded number of connections.
-func pool(socket string, t *tls.Config, connections int) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
-	dial := dialer.DialContext
-	if socket != "" {
-		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", socket)
-		}
-	}
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dial,
-		TLSClientConfig:       t,
-		TLSHandshakeTimeout:   10 * time.Second,
-		MaxConnsPerHost:       connections,
-		MaxIdleConnsPerHost:   maxIdle,
-		MaxIdleConns:          maxIdle,
-		IdleConnTimeout:       idleTimeout,
-		ExpectContinueTimeout: time.Second,
-		ForceAttemptHTTP2:     true,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
-	}
-}
-
-// readToken reads a token without the white space around it.
-func readToken(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return token, nil
 }

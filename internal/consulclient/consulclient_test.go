@@ -199,6 +199,7 @@ func TestShortRequestsHaveADeadline(t *testing.T) {
 func TestBlockingQueriesLeaveRoom(t *testing.T) {
 	clearEnv(t)
 	release := make(chan struct{})
+	released := sync.OnceFunc(func() { close(release) })
 	var open, most atomic.Int64
 	s := fakeConsul(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("index") {
@@ -211,37 +212,89 @@ func TestBlockingQueriesLeaveRoom(t *testing.T) {
 		w.Header().Set("X-Consul-Index", "2")
 		w.Write([]byte(`[]`))
 	})
+	t.Cleanup(released)
 	c, err := New(settings.Consul{Address: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	for range maxBlocking + 20 {
+	for range maxWatches + 20 {
 		wg.Go(func() {
-			if _, _, err := c.KV().Get("x", (&api.QueryOptions{WaitIndex: 1}).WithContext(t.Context())); err != nil {
+			if _, _, err := c.Health().Service("x", "", false, (&api.QueryOptions{WaitIndex: 1}).WithContext(t.Context())); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	for deadline := time.Now().Add(5 * time.Second); open.Load() < maxBlocking && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
+	until := func(n int64) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); open.Load() < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d blocking queries at once, not %d", open.Load(), n)
+			}
+		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	until(maxWatches)
+	// What a table or an identity waits for has a connection all the same.
+	wg.Go(func() {
+		if _, _, err := c.KV().Get("x", (&api.QueryOptions{WaitIndex: 1}).WithContext(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	until(maxWatches + 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, _, err := c.KV().Get("x", (&api.QueryOptions{}).WithContext(ctx)); err != nil {
 		t.Error(err)
 	}
-	close(release)
+	if err := c.Agent().ServiceRegisterOpts(&api.AgentServiceRegistration{Name: "x"}, api.ServiceRegisterOpts{}.WithContext(ctx)); err != nil {
+		t.Error(err)
+	}
+	released()
 	wg.Wait()
-	if most.Load() != maxBlocking {
+	if most.Load() != maxWatches+1 {
 		t.Errorf("%d blocking queries at once", most.Load())
 	}
+}
+
+// Registrations have connections that slow requests of other kinds cannot take.
+func TestRegistrationsHaveConnectionsOfTheirOwn(t *testing.T) {
+	clearEnv(t)
+	release := make(chan struct{})
+	released := sync.OnceFunc(func() { close(release) })
+	var slow atomic.Int64
+	s := fakeConsul(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/kv/") {
+			slow.Add(1)
+			<-release
+		}
+		w.Header().Set("X-Consul-Index", "2")
+		w.Write([]byte(`[]`))
+	})
+	t.Cleanup(released)
+	c, err := New(settings.Consul{Address: s.URL, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range maxPlain + 5 {
+		wg.Go(func() { c.KV().Get("x", (&api.QueryOptions{}).WithContext(t.Context())) })
+	}
+	for deadline := time.Now().Add(10 * time.Second); slow.Load() < maxPlain && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than the slow ones have
+	defer cancel()
+	if err := c.Agent().UpdateTTLOpts("service:x", "", "pass", (&api.QueryOptions{}).WithContext(ctx)); err != nil {
+		t.Error(err)
+	}
+	released()
+	wg.Wait()
 }
 
 // Over HTTPS requests that wait share connections, so that there can be more of them.
 func TestHTTPSIsMultiplexed(t *testing.T) {
 	clearEnv(t)
-	const many = 3 * maxBlocking
+	const many = 300
 	var open, conns, most atomic.Int64
 	release := make(chan struct{})
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -294,7 +347,7 @@ func TestHTTPSIsMultiplexed(t *testing.T) {
 		wg.Go(func() { keys((&api.QueryOptions{WaitIndex: 1}).WithContext(ctx)) })
 	}
 	wg.Wait()
-	if n := most.Load(); n > maxShared+maxPlain {
+	if n := most.Load(); n > 2*maxShared {
 		t.Errorf("%d connections for %d requests", n, many)
 	}
 	t.Logf("%d connections at most for %d requests", most.Load(), many)

@@ -6,46 +6,115 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
-// transport sends blocking and other requests over separate connections, with deadlines and the newest token.
+// transport sends requests of different kinds over separate connections, with deadlines and the newest token.
 type transport struct {
-	blocking, plain http.RoundTripper
-	shared          http.RoundTripper // for blocking requests where they can share connections
-	token           *tokenFile        // nil: the token that the request has
-	timeout         time.Duration
-	link            *Link
-	turns           chan struct{} // taken by large answers
+	watches  *http.Transport // requests that wait for a change of the catalog: there can be very many
+	steady   *http.Transport // other requests that wait: the configuration says how many
+	shared   *http.Transport // both, where they can share connections
+	plain    *http.Transport // requests that are answered at once
+	reserved *http.Transport // those by which services are registered and kept alive
+
+	token   *tokenFile // nil: the token that the request has
+	timeout time.Duration
+	link    *Link
+	turns   chan struct{} // taken by large answers
+	alarm   *alarm        // may be nil
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. A request that waits moves to a new token as soon as there is one: then it does
+// not wait any longer, but asks for what the new token may see.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.token != nil {
-		// A file that has become unreadable leaves the last token in use: it may still be good.
-		token, changes := t.token.current()
-		t.link.tokens.Store(changes)
-		if token != r.Header.Get("X-Consul-Token") {
-			r = r.Clone(r.Context())
-			r.Header.Set("X-Consul-Token", token)
-		}
+	if t.token == nil {
+		return t.send(r)
 	}
-	through, cancel := t.plain, context.CancelFunc(nil)
-	if q := r.URL.Query(); q.Has("index") || q.Has("hash") {
-		through = t.blocking
-		if t.link.Multiplexed() {
-			through = t.shared
+	if !waits(r) {
+		return t.send(withToken(r, t.token.current()))
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	token, done := t.token.wait(cancel)
+	resp, err := t.send(withToken(r.WithContext(ctx), token))
+	done()
+	if context.Cause(ctx) == errOtherToken && r.Context().Err() == nil {
+		if err == nil {
+			resp.Body.Close()
 		}
-	} else if _, bounded := r.Context().Deadline(); !bounded {
+		cancel(nil)
+		return t.send(withToken(withoutWait(r), t.token.current()))
+	}
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &cancelling{resp.Body, func() { cancel(nil) }}
+	return resp, nil
+}
+
+// asPost makes a POST of a request that the library can only make as a PUT.
+func asPost(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	r.Method = http.MethodPost
+	return r
+}
+
+// waits reports whether Consul is to hold a request back until something has changed.
+func waits(r *http.Request) bool {
+	q := r.URL.Query()
+	return q.Has("index") || q.Has("hash")
+}
+
+func withToken(r *http.Request, token string) *http.Request {
+	if token == r.Header.Get("X-Consul-Token") {
+		return r
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Consul-Token", token)
+	return r
+}
+
+// withoutWait is r as a request that is answered at once.
+func withoutWait(r *http.Request) *http.Request {
+	r = r.Clone(r.Context())
+	q := r.URL.Query()
+	for _, name := range []string{"index", "hash", "wait"} {
+		q.Del(name)
+	}
+	r.URL.RawQuery = q.Encode()
+	return r
+}
+
+// through is the pool of connections for a request.
+func (t *transport) through(path string, waits bool) *http.Transport {
+	kind := kindOf(path)
+	switch {
+	case waits && t.link.Multiplexed():
+		return t.shared
+	case waits && (kind == kindCatalog || kind == kindResolver):
+		return t.watches
+	case waits:
+		return t.steady
+	case kind == kindRegister:
+		return t.reserved
+	}
+	return t.plain
+}
+
+// send sends a request once.
+func (t *transport) send(r *http.Request) (*http.Response, error) {
+	path, cancel := pathOf(r), context.CancelFunc(nil)
+	waits := waits(r)
+	if path == rightsPath {
+		r = asPost(r)
+	}
+	if _, bounded := r.Context().Deadline(); !waits && !bounded {
 		var ctx context.Context
 		ctx, cancel = context.WithTimeoutCause(r.Context(), t.timeout, fmt.Errorf("no answer within %v", t.timeout))
 		r = r.WithContext(ctx)
 	}
-	resp, err := through.RoundTrip(r)
+	resp, err := t.through(path, waits).RoundTrip(r)
 	if err != nil {
 		if cause := context.Cause(r.Context()); cancel != nil && cause != nil && errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("%w: %w", cause, err)
@@ -67,6 +136,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		return nil, &BusyError{Code: resp.StatusCode, Text: strings.TrimSpace(string(text)), After: wait}
 	}
+	t.alarm.note(r.Method, path, resp.StatusCode, explain(path, resp))
 	if cancel != nil {
 		resp.Body = &cancelling{resp.Body, cancel}
 	}
@@ -75,149 +145,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (t *transport) CloseIdleConnections() {
-	for _, rt := range []http.RoundTripper{t.blocking, t.shared, t.plain} {
-		if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-			c.CloseIdleConnections()
-		}
+	for _, pool := range []*http.Transport{t.watches, t.steady, t.shared, t.plain, t.reserved} {
+		pool.CloseIdleConnections()
 	}
-}
-
-// cancelling ends a request's deadline once its answer has been read.
-type cancelling struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (c *cancelling) Close() error {
-	defer c.cancel()
-	return c.ReadCloser.Close()
-}
-
-// bounded is the body of an answer, which fails where it goes on for too long. Beyond a small size it is read only while
-// it has a turn. It is used by one goroutine at a time.
-type bounded struct {
-	io.ReadCloser
-	ctx   context.Context
-	turns chan struct{}
-	read  int64
-	turn  bool
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	limit := int64(smallAnswer)
-	if b.read >= smallAnswer {
-		if err := b.await(); err != nil {
-			return 0, err
-		}
-		limit = largestAnswer
-	}
-	if b.read >= limit {
-		return 0, fmt.Errorf("the answer has more than %d bytes", largestAnswer)
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), limit-b.read)])
-	b.read += int64(n)
-	if err != nil {
-		b.yield()
-	}
-	return n, err
-}
-
-// await waits for a turn, if b has none.
-func (b *bounded) await() error {
-	if b.turn {
-		return nil
-	}
-	select {
-	case b.turns <- struct{}{}:
-		b.turn = true
-		return nil
-	case <-b.ctx.Done():
-		return fmt.Errorf("read a large answer beside others: %w", b.ctx.Err())
-	}
-}
-
-// yield gives the turn back.
-func (b *bounded) yield() {
-	if b.turn {
-		b.turn = false
-		<-b.turns
-	}
-}
-
-// Close also gives the turn back.
-func (b *bounded) Close() error {
-	b.yield()
-	return b.ReadCloser.Close()
-}
-
-// BusyError is an answer by which Consul asks to be left alone for a while.
-type BusyError struct {
-	Code  int // 429 or 503
-	Text  string
-	After time.Duration
-}
-
-func (e *BusyError) Error() string {
-	return fmt.Sprintf("consul is busy: %d %s, retry after %v", e.Code, e.Text, e.After)
-}
-
-// RetryAfter returns for how long Consul wants to be left alone.
-func (e *BusyError) RetryAfter() time.Duration { return e.After }
-
-// retryAfter reads the header of that name (RFC 9110, section 10.2.3) from answers to which it matters.
-func retryAfter(r *http.Response) (time.Duration, bool) {
-	if r.StatusCode != http.StatusTooManyRequests && r.StatusCode != http.StatusServiceUnavailable {
-		return 0, false
-	}
-	// The health endpoints for single services answer 429 and 503 with a body that matters, and without the header.
-	header := r.Header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(header); err == nil && seconds >= 0 {
-		return time.Duration(seconds) * time.Second, true
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return max(time.Until(at), 0), true
-	}
-	return 0, false
-}
-
-// tokenFile is a token in a file that may be replaced while we run.
-type tokenFile struct {
-	path string
-
-	mu      sync.Mutex
-	token   string
-	seen    os.FileInfo
-	changes uint64 // of token, so far
-}
-
-// read reads the file for the first time.
-func (f *tokenFile) read() (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	info, err := os.Stat(f.path)
-	if err != nil {
-		return "", err
-	}
-	if f.token, err = readToken(f.path); err != nil {
-		return "", err
-	}
-	f.seen = info
-	return f.token, nil
-}
-
-// current returns the newest token, and how many there were before.
-func (f *tokenFile) current() (token string, changes uint64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	info, err := os.Stat(f.path)
-	if err != nil || os.SameFile(info, f.seen) && info.ModTime().Equal(f.seen.ModTime()) && info.Size() == f.seen.Size() {
-		return f.token, f.changes
-	}
-	if token, err := readToken(f.path); err == nil {
-		if token != f.token {
-			f.changes++
-		}
-		f.token, f.seen = token, info
-	}
-	return f.token, f.changes
 }

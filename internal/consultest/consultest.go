@@ -3,6 +3,9 @@ package consultest
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"testing"
 	"time"
 
@@ -94,4 +97,43 @@ func Eventually(t testing.TB, limit time.Duration, ask func() error) {
 	if err := stack.Eventually(ctx, 10*time.Millisecond, func(context.Context) error { return ask() }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Root is the token that may do everything, where Deny is part of a Consul's configuration.
+const Root = "5a1f7bd0-0000-4000-8000-000000000000"
+
+// Deny is configuration for a Consul that allows nobody anything without a rule that does.
+const Deny = `
+acl {
+  enabled        = true
+  default_policy = "deny"
+  tokens {
+    initial_management = "` + Root + `"
+  }
+}
+`
+
+// Grant makes a token whose policy has the rules, and returns its secret. The Client must have the token Root.
+func (c *Consul) Grant(t testing.TB, rules string) (secret string) {
+	t.Helper()
+	name := fmt.Sprint("test-", rand.Uint64())
+	if _, _, err := c.Client.ACL().PolicyCreate(&api.ACLPolicy{Name: name, Rules: rules}, nil); err != nil {
+		t.Fatalf("make a policy: %v", err)
+	}
+	token, _, err := c.Client.ACL().TokenCreate(&api.ACLToken{Policies: []*api.ACLLink{{Name: name}}}, nil)
+	if err != nil {
+		t.Fatalf("make a token: %v", err)
+	}
+	return token.SecretID
+}
+
+// FreePort is a port that nobody listens on at the moment.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }

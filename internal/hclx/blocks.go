@@ -33,7 +33,8 @@ type ConsulBlock struct {
 	Address Attr `hcl:"address,optional" type:"string"`
 	// The ACL token. Keep it out of the file: `token = env("CONSUL_HTTP_TOKEN")`. It is never printed.
 	Token Attr `hcl:"token,optional" type:"secret"`
-	// A file that holds the ACL token. It is read again whenever it changes.
+	// A file that holds the ACL token, such as Nomad's: `"${env("NOMAD_SECRETS_DIR")}/consul_token"`. It is read again
+	// whenever it changes.
 	TokenFile Attr `hcl:"token_file,optional" type:"file"`
 	// The Consul datacenter to ask. The Consul agent's own unless set.
 	Datacenter Attr `hcl:"datacenter,optional" type:"string"`
@@ -43,6 +44,13 @@ type ConsulBlock struct {
 	CertFile Attr `hcl:"cert_file,optional" type:"file"`
 	// The private key (PEM) of `cert_file`.
 	KeyFile Attr `hcl:"key_file,optional" type:"file"`
+	// The host name that Consul's HTTPS certificate is for, where that is not the one in `address`, such as
+	// `"server.dc1.consul"`.
+	ServerName Attr `hcl:"server_name,optional" type:"string"`
+	// How many watched services may each have a connection on which a request waits for its changes. Further services
+	// take turns, and share one that follows the health checks of all. Over HTTPS all share a few connections, and
+	// this bound does not apply.
+	WatchConnections Attr `hcl:"watch_connections,optional" type:"number" default:"80"`
 	// For requests that do not wait for a change.
 	Timeout Attr `hcl:"timeout,optional" type:"duration" default:"10s"`
 }
@@ -55,7 +63,10 @@ func (b *ConsulBlock) Settings(d *Decoder) settings.Consul {
 		Token:      d.Secret(b.Token, b.TokenFile), // a look at the file, which may be missing or empty
 		Datacenter: d.String(b.Datacenter),
 		CAFile:     d.CAFile(b.CAFile),
+		ServerName: d.String(b.ServerName),
 		Timeout:    d.Duration(b.Timeout, time.Millisecond, time.Hour),
+
+		WatchConnections: d.Int(b.WatchConnections, 1, settings.MostWatchConnections),
 	}
 	if b.TokenFile != nil {
 		s.TokenFile, s.Token = d.String(b.TokenFile), settings.Secret{}

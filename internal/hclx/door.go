@@ -160,7 +160,7 @@ func (b *DoorTLSBlock) Values(d *Decoder, connect bool) *settings.DoorTLS {
 	case b.ClientCAFile != nil:
 		d.Errorf(b.ClientCAFile.NameRange, "connect lets Consul's CA decide; leave client_ca_file out", "client_ca_file does not go with connect")
 	default:
-		t.Connect = d.Name(b.Connect)
+		t.Connect = d.Service(b.Connect)
 		if t.Clients = d.Strings(b.Clients); len(t.Clients) == 0 && (b.Clients == nil || !d.Failed(b.Clients)) {
 			d.Errorf(b.Range, `add clients = ["ops"]`, "the tls block does not say which Connect services may come in")
 		}

@@ -8,6 +8,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
+
+	"argosy/internal/settings"
 )
 
 // write prints the configuration, with what it lacks as comments at its head.
@@ -31,7 +33,12 @@ func (p *plan) write(file string, findings []Finding) string {
 	set(root, "name", p.name)
 
 	if p.admin != nil {
-		set(block(root, "admin"), "address", p.admin.address)
+		b := block(root, "admin")
+		set(b, "address", p.admin.address)
+		if !(&settings.Door{Network: "tcp", Address: p.admin.address}).Local() {
+			comment(b, "linkerd-tcp let everybody do everything. With token_file or tls { client_ca_file = ... } in place of open, the rest is served, too.")
+			b.SetAttributeValue("open", cty.ListVal([]cty.Value{cty.StringVal("/health"), cty.StringVal("/ready"), cty.StringVal("/metrics")}))
+		}
 	}
 	i := block(root, "interpreter", "namerd")
 	set(i, "address", p.interpreter.baseURL)

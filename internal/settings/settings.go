@@ -23,8 +23,18 @@ type Consul struct {
 	CAFile     string
 	CertFile   string
 	KeyFile    string
+	ServerName string        // that Consul's certificate is for; that of Address unless set
 	Timeout    time.Duration // for requests that do not block; 10s unless set
+
+	// WatchConnections is how many watched services have a connection of their own; 0: DefaultWatchConnections.
+	WatchConnections int
 }
+
+// Consul answers at most 200 connections of one address (http_max_conns_per_client).
+const (
+	DefaultWatchConnections = 80
+	MostWatchConnections    = 96
+)
 
 // Nomad says how to reach Nomad. What is not set comes from Nomad's usual environment variables.
 type Nomad struct {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"time"
 )
 
 // Base is what all configurations have in common. Of TLS 1.2 it takes the suites with forward secrecy and
@@ -32,16 +33,23 @@ func VerifyChain(certs []*x509.Certificate, roots *x509.CertPool, usage x509.Ext
 
 // Chains is VerifyChain that also returns the ways from the peer's certificate to a root, both included.
 func Chains(certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, name string) ([][]*x509.Certificate, error) {
+	return chains(certs, x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, DNSName: name})
+}
+
+// ChainsAt is Chains at another time than now, without a name.
+func ChainsAt(at time.Time, certs []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
+	return chains(certs, x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: at})
+}
+
+func chains(certs []*x509.Certificate, o x509.VerifyOptions) ([][]*x509.Certificate, error) {
 	if len(certs) == 0 {
 		return nil, errors.New("it sent none")
 	}
-	between := x509.NewCertPool()
+	o.Intermediates = x509.NewCertPool()
 	for _, c := range certs[1:] {
-		between.AddCert(c)
+		o.Intermediates.AddCert(c)
 	}
-	return certs[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}, DNSName: name,
-	})
+	return certs[0].Verify(o)
 }
 
 // Server is the configuration of an HTTP server that looks for changed files by itself. With roots, clients show a

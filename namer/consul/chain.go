@@ -20,6 +20,7 @@ import (
 type plan struct {
 	known   bool
 	targets []target
+	reason  error // why there are none, where that is trouble
 }
 
 // target is a concrete name and what is asked for it.
@@ -29,7 +30,7 @@ type target struct {
 }
 
 func (p plan) equal(q plan) bool {
-	if p.known != q.known || len(p.targets) != len(q.targets) {
+	if p.known != q.known || (p.reason == nil) != (q.reason == nil) || len(p.targets) != len(q.targets) {
 		return false
 	}
 	for i, t := range p.targets {
@@ -154,7 +155,7 @@ func (c *compiler) trouble(err error) {
 	}
 	if !c.cell.Value().known {
 		if c.recall(); !c.cell.Value().known {
-			c.cell.Set(plan{known: true})
+			c.cell.Set(plan{known: true, reason: err})
 		}
 	}
 }

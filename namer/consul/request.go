@@ -6,10 +6,9 @@ import (
 	"strings"
 
 	"github.com/hashicorp/consul/api"
-)
 
-// errFiltered is what an empty list means when Consul says that it has left something out.
-var errFiltered = errors.New("the ACL token may not read the nodes or the service: it needs node and service read")
+	"argosy/internal/consulclient"
+)
 
 // errNoIndex is what an empty list means that does not say which state of the catalog it is. The servers themselves are
 // in the catalog, so that the index is above 1 as soon as there is a leader.
@@ -88,7 +87,7 @@ func (n *Namer) ask(r request, q *api.QueryOptions) ([]*api.ServiceEntry, *api.Q
 	case err != nil:
 		return nil, nil, explained(r, err)
 	case len(entries) == 0 && meta.ResultsFilteredByACLs:
-		return nil, nil, errFiltered
+		return nil, nil, consulclient.Invisible(q.Context(), n.client, r.service, meta)
 	case len(entries) == 0 && meta.LastIndex <= 1:
 		return nil, nil, errNoIndex
 	}

@@ -5,9 +5,12 @@ import (
 	"sync"
 
 	"github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
 
 	"argosy/dtab"
 	"argosy/internal/blockq"
+	"argosy/internal/consulacl"
+	"argosy/internal/consulclient"
 	"argosy/internal/watch"
 	"argosy/namer"
 )
@@ -80,7 +83,9 @@ func (n *Namer) open(ctx context.Context, r request, cell *watch.Cell[namer.Addr
 	m := n.options.Seats.join(r.datacenter, r.service)
 	defer m.leave()
 
-	seen := false // the service has had instances
+	seen := false    // the service has had instances
+	checked := false // and until then, whether they could be seen was asked for
+	told := false    // that some cannot be seen
 	blockq.Run(ctx, n.loop(m), func(q *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error) {
 		entries, meta, err := n.ask(r, q)
 		if err == nil && len(entries) == 0 && seen && q.WaitIndex > 0 {
@@ -88,6 +93,14 @@ func (n *Namer) open(ctx context.Context, r request, cell *watch.Cell[namer.Addr
 			entries, meta, err = n.ask(r, (&api.QueryOptions{}).WithContext(q.Context()))
 		}
 		seen = seen || len(entries) > 0
+		if err == nil && meta.ResultsFilteredByACLs && !told {
+			told = true
+			w.logger.Log(n.level(hclog.Warn), "some instances are not used: "+consulacl.Lacks("they are not visible", consulacl.AllNodes()))
+		}
+		if err == nil && !seen && !checked && q.WaitIndex == 0 {
+			err = consulclient.Invisible(q.Context(), n.client, r.service, meta)
+		}
+		checked = err == nil
 		return entries, meta, err
 	}, func(entries []*api.ServiceEntry, meta *api.QueryMeta, err error) {
 		a := answer{entries: entries, err: err}
@@ -119,7 +132,7 @@ func (w *reader) answer(plans watch.Reader[plan]) namer.Answer {
 	used := make(map[request]*set)
 	tree := dtab.Tree[namer.Leaf]{Kind: dtab.Alt}
 	waiting := false
-	var trouble error
+	trouble := p.reason
 	for _, t := range p.targets {
 		addr := w.addr(t.request, used)
 		switch {

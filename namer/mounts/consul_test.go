@@ -46,7 +46,7 @@ namer "io.l5d.consul" {
 	}
 	want := &Consul{
 		SnapshotDir: "snapshots",
-		At:          &settings.Consul{Address: "https://consul.example:8501", Token: settings.NewSecret("secret"), Timeout: 10 * time.Second},
+		At:          &settings.Consul{Address: "https://consul.example:8501", Token: settings.NewSecret("secret"), Timeout: 10 * time.Second, WatchConnections: 80},
 		Options: consul.Options{
 			Tags: []string{"a", "b"}, Filter: "Service.Meta.version == v2", Resolver: true, UseHealth: true,
 			Statuses: []string{"passing", "warning", "maintenance"}, Connect: consul.ConnectPrefer, PreferService: true,
@@ -98,7 +98,7 @@ func TestConsulMistakes(t *testing.T) {
 
 func TestOpenSharesWhatIsAskedOfOneConsul(t *testing.T) {
 	t.Parallel()
-	o := opener{consuls: map[settings.Consul]*consul.Seats{}}
+	o := opener{logger: hclog.NewNullLogger(), consuls: map[settings.Consul]*consul.Seats{}}
 	here, there := settings.Consul{Address: "127.0.0.1:1"}, settings.Consul{Address: "127.0.0.1:2"}
 	a, err := o.reach(here)
 	b, err2 := o.reach(here)

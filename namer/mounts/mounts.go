@@ -3,6 +3,7 @@
 package mounts
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -25,7 +26,7 @@ const seatsMultiplexed = 10_000
 // Open makes the namers, in the order in which they are asked: the last one of the configuration first, as in Linkerd.
 func Open(namers []Namer, agent settings.Consul, logger hclog.Logger, reg prometheus.Registerer) ([]namer.Mount, error) {
 	var all []namer.Mount
-	o := opener{agent: agent, reg: reg, consuls: make(map[settings.Consul]*consul.Seats)}
+	o := opener{agent: agent, logger: logger, reg: reg, consuls: make(map[settings.Consul]*consul.Seats)}
 	for _, c := range namers {
 		n, err := o.open(c, logger.With("prefix", c.Prefix.String()))
 		if err != nil {
@@ -40,6 +41,7 @@ func Open(namers []Namer, agent settings.Consul, logger hclog.Logger, reg promet
 // opener opens the namers of one configuration.
 type opener struct {
 	agent   settings.Consul
+	logger  hclog.Logger
 	reg     prometheus.Registerer
 	consuls map[settings.Consul]*consul.Seats // what all who ask one Consul share
 }
@@ -84,7 +86,7 @@ func (o *opener) reach(at settings.Consul) (*consul.Seats, error) {
 	if seats := o.consuls[at]; seats != nil {
 		return seats, nil
 	}
-	client, link, err := consulclient.NewLinked(at)
+	client, link, err := consulclient.SharedLinked(at, o.logger, o.reg)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func (o *opener) reach(at settings.Consul) (*consul.Seats, error) {
 		if link.Multiplexed() {
 			return seatsMultiplexed
 		}
-		return consul.DefaultSeats
+		return cmp.Or(at.WatchConnections, settings.DefaultWatchConnections)
 	})
 	return o.consuls[at], nil
 }

@@ -60,7 +60,7 @@ func TestLoad(t *testing.T) {
 	want := Config{
 		Name:   "namerd",
 		Log:    settings.Log{Level: "info", Format: "text"},
-		Consul: settings.Consul{Timeout: 10 * time.Second},
+		Consul: settings.Consul{Timeout: 10 * time.Second, WatchConnections: 80},
 		HTTP:   HTTP{Door: settings.Door{Network: "tcp", Address: "127.0.0.1:4180", Open: []string{"/health", "/ready"}, MaxConnections: 10_000}},
 		Memory: &Memory{Namespaces: map[string]dtab.Dtab{}},
 
@@ -77,7 +77,7 @@ func TestLoad(t *testing.T) {
 	want = Config{
 		Name:   "n2",
 		Log:    settings.Log{Level: "warn", Format: "json"},
-		Consul: settings.Consul{Address: "10.0.0.1:8500", Timeout: 10 * time.Second},
+		Consul: settings.Consul{Address: "10.0.0.1:8500", Timeout: 10 * time.Second, WatchConnections: 80},
 		HTTP: HTTP{Door: settings.Door{
 			Network: "unix", Address: "/run/namerd.sock", Mode: 0o600, Owner: "namerd", Open: []string{"/metrics"}, Hosts: []string{"namerd.example"}, MaxConnections: 5,
 		}, ReadOnly: true},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"argosy/internal/blockq"
 	"argosy/internal/consulclient"
@@ -55,9 +56,9 @@ type Consul struct {
 	by   map[string][]Group
 }
 
-// NewConsul makes a follower that knows nothing until Run has been called. It does not connect.
-func NewConsul(s settings.Consul, services []string, logger hclog.Logger) (*Consul, error) {
-	client, err := consulclient.New(s)
+// NewConsul makes a follower that knows nothing until Run has been called. It does not connect. reg may be nil.
+func NewConsul(s settings.Consul, services []string, logger hclog.Logger, reg prometheus.Registerer) (*Consul, error) {
+	client, err := consulclient.Shared(s, logger, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (c *Consul) follow(ctx context.Context, service string) {
 	log := c.logger.With("service", service)
 	trouble := ""
 	query := func(q *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error) {
-		return c.client.Health().Service(service, "", false, q)
+		return instances(c.client, service, q)
 	}
 	blockq.Run(ctx, blockq.Options{}, query, func(entries []*api.ServiceEntry, _ *api.QueryMeta, err error) {
 		switch {
@@ -99,6 +100,15 @@ func (c *Consul) follow(ctx context.Context, service string) {
 			c.publish(service, groups(service, entries))
 		}
 	})
+}
+
+// instances asks for the instances of a service.
+func instances(client *api.Client, service string, q *api.QueryOptions) ([]*api.ServiceEntry, *api.QueryMeta, error) {
+	entries, meta, err := client.Health().Service(service, "", false, q)
+	if err == nil && len(entries) == 0 && q.WaitIndex == 0 {
+		err = consulclient.Invisible(q.Context(), client, service, meta)
+	}
+	return entries, meta, err
 }
 
 func (c *Consul) publish(service string, g []Group) {

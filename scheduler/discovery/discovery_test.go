@@ -102,7 +102,7 @@ func TestConsulIsFollowed(t *testing.T) {
 	c := newCatalog(t)
 	c.set(false, "proxy", instance("p-2", "10.0.0.2", "10.0.0.2:9990"), instance("p-1", "10.0.0.1", "10.0.0.1:9990"), instance("other", "10.0.0.3", ""))
 	c.set(true, "")
-	d, err := NewConsul(settings.Consul{Address: c.URL, Timeout: 5 * time.Second}, []string{"proxy", "entry"}, hclog.NewNullLogger())
+	d, err := NewConsul(settings.Consul{Address: c.URL, Timeout: 5 * time.Second}, []string{"proxy", "entry"}, hclog.NewNullLogger(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

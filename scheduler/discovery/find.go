@@ -20,7 +20,7 @@ func Find(ctx context.Context, s settings.Consul, services []string) ([]string, 
 	}
 	var all []string
 	for _, service := range services {
-		entries, _, err := client.Health().Service(service, "", false, (&api.QueryOptions{}).WithContext(ctx))
+		entries, _, err := instances(client, service, (&api.QueryOptions{}).WithContext(ctx))
 		if err != nil {
 			return nil, fmt.Errorf("find the agents of %s in Consul: %w", service, err)
 		}

@@ -92,6 +92,25 @@ func cutPressed(t *testing.T, e *env) {
 	waitFor(t, down, "the server is not told")
 }
 
+// cutDenied: both sides see a reset, and not an end that looks orderly; the first cut decides.
+func cutDenied(t *testing.T, e *env) {
+	for _, first := range []outcome.Outcome{outcome.Denied, outcome.Drained} {
+		w := e.join(nil)
+		write(t, w.client, []byte("abc"))
+		read(t, w.server, 3)
+		w.link.Cut(first)
+		w.link.Cut(outcome.Denied)
+		if first == outcome.Denied {
+			readReset(t, w.client)
+			readReset(t, w.server)
+		} else {
+			readEnd(t, w.client)
+			readEnd(t, w.server)
+		}
+		w.expect(first, relay.Neither, 3, 0)
+	}
+}
+
 // cutAtOnce: from several goroutines, as soon as there is something to cut.
 func cutAtOnce(t *testing.T, e *env) {
 	for range 20 {

@@ -2,8 +2,10 @@ package relaytest
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -55,6 +57,26 @@ func tlsCutAnswer(t *testing.T, e *env) {
 		readEnd(t, other)
 		if r := w.end(); r.Outcome != outcome.OK || r.First == side {
 			t.Errorf("ended as %s, %s first (%v)", r.Outcome, r.First, r.Err)
+		}
+	}
+}
+
+// tlsEndAndReset: a side that ends its output, and at once has its socket reset, is gone for the other one, which may be
+// waiting for it without a word. Where the end is seen before the reset comes, the other one is told of that.
+func tlsEndAndReset(t *testing.T, e *env) {
+	for _, side := range e.secured() {
+		for range 50 {
+			w := e.join(nil)
+			it, other := w.far(side)
+			write(t, other, []byte("hello"))
+			closeWrite(t, it)
+			relay.Abort(bare(it))
+			other.SetReadDeadline(time.Now().Add(patience))
+			if _, err := io.Copy(io.Discard, other); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("the %s has reset its connection, and the other side has not been told", side)
+			}
+			other.Close()
+			w.end()
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -82,12 +83,35 @@ func unknownALPN(b *bed) error {
 	return nil
 }
 
-// slowHandshakes opens sockets that say nothing, or the beginning of a ClientHello.
+// firstFlight is what a client of TLS sends first.
+func firstFlight(config *tls.Config) ([]byte, error) {
+	near, far := net.Pipe()
+	var shaking sync.WaitGroup
+	defer shaking.Wait()
+	defer far.Close()
+	shaking.Go(func() {
+		tls.Client(near, config).Handshake() // until far is closed
+		near.Close()
+	})
+	b := make([]byte, 16<<10)
+	n, err := far.Read(b)
+	return b[:n], err
+}
+
+// slowHandshakes opens sockets that say nothing, or half of a ClientHello, or, a few of them, all of it.
 func slowHandshakes(b *bed) error {
 	n := b.config.Sockets
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read the limit of descriptors: %w", err)
+	}
+	leaf, err := b.leaf(friend)
+	if err != nil {
+		return err
+	}
+	hello, err := firstFlight(b.client(leaf))
+	if err != nil {
+		return err
 	}
 	own := b.app.seen().conns
 	before, err := usage.Process(b.proc.Pid())
@@ -114,8 +138,11 @@ func slowHandshakes(b *bed) error {
 			return fmt.Errorf("socket %d: %w", i+1, err)
 		}
 		socks = append(socks, c)
-		if i%2 == 0 {
-			io.WriteString(c, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+		switch {
+		case i%20 == 0:
+			c.Write(hello)
+		case i%2 == 0:
+			c.Write(hello[:len(hello)/2])
 		}
 	}
 	opened := time.Now()

@@ -140,18 +140,21 @@ func (b *bed) disbelieved(service string) error {
 		return err
 	}
 	b.saw = string(saw)
-	switch got := server.seen().since(before); {
-	case saw == answer || got == "bytes":
+	switch {
+	case saw == answer || server.seen().since(before) == "bytes":
 		return finding("the server was believed")
 	case saw == silence:
 		return finding("the client was kept waiting")
-	case got == "nothing":
-		return errors.New("the proxy did not connect to the server at all")
 	}
-	if err := b.through(goodServer); err != nil {
-		return fmt.Errorf("a good server is not reached: %w", err)
-	}
-	return nil
+	return b.within(patience, func(context.Context) error {
+		if server.seen().since(before) == "nothing" {
+			return errors.New("the proxy has not connected to the server at all")
+		}
+		if err := b.through(goodServer); err != nil {
+			return fmt.Errorf("a good server is not reached: %w", err)
+		}
+		return nil
+	})
 }
 
 func deadEndpoint(b *bed) error {
@@ -174,7 +177,7 @@ func weights(b *bed) error {
 	heavy := b.places[weighted][0]
 	before := heavy.seen()
 	for i := range tries {
-		if err := b.through(weighted); err != nil {
+		if err := b.within(patience, func(context.Context) error { return b.through(weighted) }); err != nil {
 			return fmt.Errorf("connection %d: %w", i+1, err)
 		}
 	}

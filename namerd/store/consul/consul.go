@@ -17,6 +17,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/blockq"
+	"argosy/internal/consulacl"
+	"argosy/internal/consulclient"
 	"argosy/namerd/store"
 )
 
@@ -27,6 +29,7 @@ const DefaultPathPrefix = "namerd/dtabs"
 // consistency mode; writes are check-and-set, in one transaction with the history. A value larger than 512 KiB is refused
 // by Consul.
 type Store struct {
+	client *api.Client
 	kv     *api.KV
 	txn    *api.Txn
 	prefix string // without slashes at its ends
@@ -42,7 +45,7 @@ func New(client *api.Client, pathPrefix string, logger hclog.Logger, limits ...s
 	if prefix == "" {
 		prefix = DefaultPathPrefix
 	}
-	s := &Store{kv: client.KV(), txn: client.Txn(), prefix: prefix, logger: logger}
+	s := &Store{client: client, kv: client.KV(), txn: client.Txn(), prefix: prefix, logger: logger}
 	for _, l := range limits {
 		s.limits = l
 	}
@@ -59,7 +62,10 @@ func (s *Store) key(ns string) (string, error) {
 
 // List returns the namespaces in sorted order. Keys that are none, folders among them, are left out.
 func (s *Store) List(ctx context.Context) ([]string, error) {
-	keys, _, err := s.kv.Keys(s.prefix+"/", "/", (&api.QueryOptions{}).WithContext(ctx))
+	keys, meta, err := s.kv.Keys(s.prefix+"/", "/", (&api.QueryOptions{}).WithContext(ctx))
+	if err == nil && len(keys) == 0 && meta.DefaultACLPolicy == "deny" {
+		err = s.invisible(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list %s/ in Consul: %w", s.prefix, err)
 	}
@@ -71,6 +77,15 @@ func (s *Store) List(ctx context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// invisible says so where a list is empty because the token may not read keys, of which Consul says nothing.
+func (s *Store) invisible(ctx context.Context) error {
+	missing, err := consulclient.Missing(ctx, s.client, consulacl.Right{Resource: "key", Name: s.prefix + "/", Prefix: true, Access: consulacl.Read})
+	if err == nil && len(missing) > 0 {
+		return errors.New(consulacl.Lacks("no keys visible", missing...))
+	}
+	return nil // or not known: then the list is taken as it is
 }
 
 // Get returns the namespace as it is now.

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"argosy/dtab"
+	"argosy/internal/consulacl"
 	"argosy/namerd/store"
 )
 
@@ -180,9 +181,10 @@ func (s *Store) commit(ctx context.Context, key string, ops api.TxnOps) error {
 		if (own || known && ops[e.OpIndex].KV.Verb == api.KVCAS) && !refusal(e.What) {
 			return errStale
 		}
-		err := errors.New(e.What)
+		why := consulacl.Explain(e.What, "/v1/txn")
+		err := errors.New(why)
 		if own {
-			err = fmt.Errorf("%w: %s", errTable, e.What)
+			err = fmt.Errorf("%w: %s", errTable, why)
 		}
 		problems = append(problems, err)
 	}
