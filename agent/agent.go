@@ -67,6 +67,8 @@ type Agent struct {
 
 	current atomic.Pointer[generation]
 
+	ripeTime time.Duration // see the constant
+
 	changing sync.Mutex // held while the configuration changes; guards the rest
 	running  bool
 	states   map[string]*listenerState // by listener
@@ -100,7 +102,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 		deps: deps, began: time.Now(), logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
 		closed: make(chan struct{}), drained: make(chan struct{}),
-		states: map[string]*listenerState{}, guards: map[identityKey]*guard{}, access: accesslog.New(deps.Logger, m.unlogged),
+		ripeTime: ripeTime, states: map[string]*listenerState{}, guards: map[identityKey]*guard{}, access: accesslog.New(deps.Logger, m.unlogged),
 	}
 	if err := a.chooseRelay(cfg.Relay); err != nil {
 		return nil, err

@@ -43,7 +43,8 @@ func (a *Agent) inherited(name string) *os.File {
 	return a.before.File(name)
 }
 
-// ripeTime is how long a new process may take to become able to serve. The one before waits for longer.
+// ripeTime is how long a new process may take to become able to serve, unless a test says otherwise. The one before waits for
+// longer.
 const ripeTime = 90 * time.Second
 
 // ripen waits, in a process that follows another one, until this one could serve as well: the one before has a table and
@@ -53,7 +54,7 @@ func (a *Agent) ripen(ctx context.Context, g *generation) (ripe bool, _ error) {
 	if a.before == nil {
 		return true, nil
 	}
-	wait, cancel := context.WithTimeout(ctx, ripeTime)
+	wait, cancel := context.WithTimeout(ctx, a.ripeTime)
 	defer cancel()
 	told := false
 	if waitUntil(wait, func() bool {
@@ -75,7 +76,7 @@ func (a *Agent) ripen(ctx context.Context, g *generation) (ripe bool, _ error) {
 	if ctx.Err() != nil {
 		return false, nil
 	}
-	return false, fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", ripeTime, strings.Join(missing, "; "))
+	return false, fmt.Errorf("take over: not ready within %s: %s; the process before this one goes on", a.ripeTime, strings.Join(missing, "; "))
 }
 
 // succeed tells the process before this one that this one serves, and offers the sockets to the one after it.

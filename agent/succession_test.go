@@ -134,6 +134,15 @@ func TestSuccessorThatIsNotReady(t *testing.T) {
 		c.Close()
 	}
 
+	late, err := New(cfg, Deps{Registry: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.ripeTime = 100 * time.Millisecond
+	if err := late.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "not ready within 100ms: the table is not known yet") {
+		t.Errorf("one that takes too long: %v", err)
+	}
+
 	third := waits()
 	back.Store(true)
 	eventually(t, "the old one leaves", func() bool { return first.agent.draining.Load() })

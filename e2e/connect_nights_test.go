@@ -51,7 +51,7 @@ func busy(after string) http.HandlerFunc {
 func TestConnectMischief(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{Consul: true})
-	d := startDays(t, s, "agent")
+	d := startDays(t, s, daysOptions{})
 	const json = "application/json"
 	cases := mischiefs()
 	for _, name := range []string{"404", "html with index", "drip"} { // tried for names alone; they are no worse here
@@ -80,7 +80,7 @@ func TestConnectMischief(t *testing.T) {
 func TestConnectWire(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{Consul: true})
-	d := startDays(t, s, "agent")
+	d := startDays(t, s, daysOptions{})
 	for _, state := range []wireState{refuses, swallow, resets} {
 		d.try(t, string(state), 3*time.Second, func() { d.wires(t, state) }, func() { d.wires(t, passes) })
 	}
@@ -130,9 +130,9 @@ func TestConnectWire(t *testing.T) {
 func TestConnectConsulRestarted(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{ConsulKeeps: true})
-	d := startDays(t, s, "agent")
+	d := startDays(t, s, daysOptions{})
 	listen, other := s.Addr(), s.Addr()
-	hcl := dialsHCL(d.dialsWires[0].Addr, listen, other, s.Path("snapshots")) + fmt.Sprintf("handover {\n  socket = %q\n}\n", s.Path("handover"))
+	hcl := dialsHCL(d.dialsWires[0].Addr, "", listen, other, s.Path("snapshots")) + fmt.Sprintf("handover {\n  socket = %q\n}\n", s.Path("handover"))
 	late := startAgent(t, s, "late", hcl)
 	within(t, "the third agent serves", func(ctx context.Context) error { return connectOnce(ctx, listen) })
 	back := func() {
@@ -184,7 +184,7 @@ func TestConnectConsulRestarted(t *testing.T) {
 func TestConnectConsulLost(t *testing.T) {
 	t.Parallel()
 	s := stack.New(t, stack.Options{Consul: true})
-	d := startDays(t, s, "servers")
+	d := startDays(t, s, daysOptions{fromServers: true})
 	// moves is nil when an agent, with so many identities, has moved so many times.
 	moves := func(a *agent, identities, times int) error {
 		if n := strings.Count(a.Output(), "consul is another cluster now"); n < identities*times {
@@ -238,7 +238,7 @@ func TestConnectLeaderless(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := startDays(t, s, "agent")
+	d := startDays(t, s, daysOptions{})
 	d.try(t, "no leader", 12*time.Second, second.Kill, func() {
 		if err := second.Restart(t.Context()); err != nil {
 			t.Fatal(err)

@@ -154,18 +154,21 @@ type days struct {
 
 const daysTable = "/c => /#/io.l5d.consul/.local ; /svc => /c ; /svc/other => /c/proxy"
 
-// daysHCL is the part that both agents have in common.
-func daysHCL(name, consul, more string) string {
-	return fmt.Sprintf("name = %q\nconsul {\n  address = %q\n}\n%s", name, consul, more)
+// daysHCL is the part that both agents have in common. The one with the token's file is left out where that is empty.
+func daysHCL(name, consul, token, more string) string {
+	if token != "" {
+		token = fmt.Sprintf("  token_file = %q\n", token)
+	}
+	return fmt.Sprintf("name = %q\nconsul {\n  address = %q\n%s}\n%s", name, consul, token, more)
 }
 
 // dialsHCL is an agent that takes plain TCP on two ports, and connects to the service proxy as entry and as canary.
-func dialsHCL(consul, entry, canary, snapshots string) string {
+func dialsHCL(consul, token, entry, canary, snapshots string) string {
 	dir := ""
 	if snapshots != "" {
 		dir = fmt.Sprintf("  snapshot_dir = %q\n", snapshots)
 	}
-	return daysHCL("entry", consul, fmt.Sprintf("dtab {\n%[1]s  consul {}\n}\nnamer \"io.l5d.consul\" {\n%[1]s  connect = true\n}\n", dir)+
+	return daysHCL("entry", consul, token, fmt.Sprintf("dtab {\n%[1]s  consul {}\n}\nnamer \"io.l5d.consul\" {\n%[1]s  connect = true\n}\n", dir)+
 		route("proxy", entry)+route("other", canary)+`
 client "/svc/proxy" {
   tls {
@@ -180,9 +183,14 @@ client "/svc/other" {
 `)
 }
 
-// startDays starts it. canary is denied, and entry is allowed by whatever holds. The one that dials has its certificates from
-// source, agent or servers; the other one from the agent.
-func startDays(t *testing.T, s *stack.Stack, source string) *days {
+// daysOptions say what the agents are like.
+type daysOptions struct {
+	fromServers bool   // the one that dials has its certificates from Consul's servers
+	token       string // the file with the token of both
+}
+
+// startDays starts it. canary is denied, and entry is allowed.
+func startDays(t *testing.T, s *stack.Stack, o daysOptions) *days {
 	t.Helper()
 	d := &days{s: s, servers: map[string]*namedServer{}}
 	for _, name := range []string{"web1", "web2"} {
@@ -193,7 +201,7 @@ func startDays(t *testing.T, s *stack.Stack, source string) *days {
 	d.dialsWires, d.acceptsWire = []*wire{startWire(t, s.Addr(), d.m.Addr)}, startWire(t, s.Addr(), d.m.Addr)
 	entry, other := s.Addr(), s.Addr()
 	d.entry, d.connectAddr = entry, s.Addr()
-	d.accepts = startAgent(t, s, "accepts", daysHCL("proxy", d.acceptsWire.Addr, fmt.Sprintf(`
+	d.accepts = startAgent(t, s, "accepts", daysHCL("proxy", d.acceptsWire.Addr, o.token, fmt.Sprintf(`
 dtab {
   consul {}
 }
@@ -203,6 +211,7 @@ listener "in" {
   destination = "/svc/web"
   tls {
     connect = "proxy"
+    on_deny = "close"
   }
   register {}
 }
@@ -210,8 +219,8 @@ register {
   check_interval = "1s"
 }
 `, d.connectAddr)))
-	d.dialsHCL = dialsHCL(d.dialsWires[0].Addr, entry, other, "")
-	if source == "servers" {
+	d.dialsHCL = dialsHCL(d.dialsWires[0].Addr, o.token, entry, other, "")
+	if o.fromServers {
 		grpc := startWire(t, s.Addr(), s.Consul.GRPCAddr)
 		d.dialsWires = append(d.dialsWires, grpc)
 		d.dialsHCL += fmt.Sprintf("connect {\n  source  = \"servers\"\n  address = %q\n}\n", grpc.Addr)
@@ -246,14 +255,27 @@ func (d *days) enrol(t *testing.T) {
 	d.intend(t, "deny")
 }
 
-// intend allows or denies the canary. A Consul that has just been elected says for a moment that it cannot be done.
+// intend allows or denies the canary. A Consul that has just been elected says for a moment that it cannot be done, or leaves out
+// a change to what held at some time before it was stopped, and that it has yet to read on to the end of; so it is asked whether
+// it has been done.
 func (d *days) intend(t *testing.T, action string) {
 	t.Helper()
 	within(t, "the intention is written", func(ctx context.Context) error {
-		return d.s.Consul.Put(ctx, "/v1/config", map[string]any{
+		err := d.s.Consul.Put(ctx, "/v1/config", map[string]any{
 			"Kind": "service-intentions", "Name": "proxy",
-			"Sources": []map[string]any{{"Name": "canary", "Action": action}},
+			"Sources": []map[string]any{{"Name": "canary", "Action": action}, {"Name": "entry", "Action": "allow"}},
 		})
+		if err != nil {
+			return err
+		}
+		var have struct{ Sources []struct{ Action string } }
+		if err := d.s.Consul.Get(ctx, "/v1/config/service-intentions/proxy?consistent", &have); err != nil {
+			return err
+		}
+		if len(have.Sources) != 2 || have.Sources[0].Action != action {
+			return fmt.Errorf("it is %v", have.Sources)
+		}
+		return nil
 	})
 }
 

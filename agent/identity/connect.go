@@ -133,7 +133,7 @@ func (c *Connect) Server() *tls.Config {
 		return c.certificateFor(domainOf(hello.ServerName))
 	}
 	t.VerifyConnection = func(s tls.ConnectionState) error {
-		err := c.authorize(s, false)
+		err := c.Authorize(s)
 		if err != nil {
 			c.metrics.refused.WithLabelValues(c.service).Inc()
 		}
@@ -142,12 +142,9 @@ func (c *Connect) Server() *tls.Config {
 	return t
 }
 
-// Authorize says whether the client of an accepted connection may be connected now. For connections that are open
-// already Judge is to be asked whenever Changed has: Consul's intentions say nothing about them by themselves.
-func (c *Connect) Authorize(s tls.ConnectionState) error { return c.authorize(s, true) }
-
-func (c *Connect) authorize(s tls.ConnectionState, connected bool) error {
-	source, err := c.peer(s, x509.ExtKeyUsageClientAuth, connected)
+// Authorize says whether a client may connect now. Of those who are connected already Judge says whether they may stay.
+func (c *Connect) Authorize(s tls.ConnectionState) error {
+	source, err := c.peer(s, x509.ExtKeyUsageClientAuth)
 	if err != nil {
 		return err
 	}
@@ -166,11 +163,11 @@ func (c *Connect) permit(source ID) error {
 	return nil
 }
 
-// Changed is a number that grows whenever roots or intentions have changed, so that Authorize may say something else.
+// Changed is a number that grows whenever roots or intentions have changed, so that Judge may say something else.
 func (c *Connect) Changed() watch.Reader[uint64] { return c.changed }
 
-// peer verifies whose certificate the peer has, who may be connected already.
-func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected bool) (ID, error) {
+// peer verifies whose certificate the peer of a handshake has.
+func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage) (ID, error) {
 	t := c.trust.Value()
 	if t == nil {
 		return ID{}, fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
@@ -178,7 +175,7 @@ func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage, connected 
 	if len(s.PeerCertificates) == 0 {
 		return ID{}, verifyChain(nil, t.pool, usage, "")
 	}
-	id, roots, wrong := t.member(s.PeerCertificates[0], connected, c.now())
+	id, roots, wrong := t.member(s.PeerCertificates[0], false, c.now())
 	if chain := verifyChain(s.PeerCertificates, roots, usage, ""); chain != nil { // more telling than what else is wrong
 		var unknown x509.UnknownAuthorityError
 		if errors.As(chain, &unknown) {
@@ -215,7 +212,7 @@ func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
 	}
 	config.InsecureSkipVerify = true // the certificate has no DNS name; all is verified below
 	config.VerifyConnection = func(s tls.ConnectionState) error {
-		id, err := c.peer(s, x509.ExtKeyUsageServerAuth, false)
+		id, err := c.peer(s, x509.ExtKeyUsageServerAuth)
 		if err != nil {
 			return err
 		}

@@ -44,6 +44,7 @@ type fakeConsul struct {
 	otherDCs []string
 	servers  []api.CatalogService
 	matches  int // those of them for intentions
+	lax      int // of these, plain ones that a server that lags behind may answer
 }
 
 func newFakeConsul(t *testing.T) (*fakeConsul, *api.Client) {
@@ -80,6 +81,9 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.paths = append(f.paths, r.URL.Path)
 	if strings.HasSuffix(r.URL.Path, "/match") {
 		f.matches++
+		if q := r.URL.Query(); !q.Has("index") && !q.Has("consistent") {
+			f.lax++
+		}
 	}
 	blocks := r.URL.Query().Get("index") == fmt.Sprint(f.index)
 	quiet := func() bool {

@@ -67,11 +67,13 @@ type matched struct {
 }
 
 // askIntentions asks for the intentions. Where there are none any more after trouble it makes sure of which cluster that
-// is true. What is no answer to the question, such as null, must not be taken for no intentions.
+// is true. What is no answer to the question, such as null, must not be taken for no intentions. A server that has just been
+// elected may still answer from a time before it was stopped, unless a consistent read is asked for.
 func (c *Connect) askIntentions(q *api.QueryOptions) (m matched, _ *api.QueryMeta, _ error) {
 	if t := c.trust.Value(); t != nil {
 		m.domain = t.domain
 	}
+	q.RequireConsistent = q.WaitIndex == 0
 	found, meta, err := c.client.Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{c.service}}, q)
 	if err != nil {
 		return m, nil, err

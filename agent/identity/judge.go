@@ -82,13 +82,9 @@ func (c *Connect) Judge(p *Peer) error {
 	if t == nil {
 		return fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
 	}
-	source, err := certificateID(p.certs[0])
+	source, roots, err := t.member(p.certs[0], true, c.now())
 	if err != nil {
 		return err
-	}
-	roots := t.accepts(source.TrustDomain, true, c.now())
-	if roots == nil {
-		return fmt.Errorf("%w: %s is not of our trust domain %s", ErrPeer, source, t.domain)
 	}
 	if err := p.verify(roots, t.sumsOf(roots)); err != nil {
 		return err

@@ -15,40 +15,50 @@ import (
 // Consul signs 50 certificates a second unless told otherwise.
 const moveGrace = 5 * time.Minute
 
+// movedMost is how many clusters before are remembered for those who are connected still.
+const movedMost = 4
+
 // movedFrom is a trust domain that was ours until another one took its place.
 type movedFrom struct {
-	*trust
-	until time.Time // new connections are accepted until then
+	domain string
+	pool   *x509.CertPool
+	sums   map[rootSum]bool
+	until  time.Time // new connections are accepted until then
 }
 
 // after returns t as the successor of old, which may be nil.
 func (t *trust) after(old *trust, now time.Time) *trust {
-	switch {
-	case old == nil:
-	case old.domain != t.domain:
-		t.before = &movedFrom{&trust{domain: old.domain, roots: old.roots, pool: old.pool, sums: old.sums}, now.Add(moveGrace)}
-	default:
-		t.before = old.before
+	if old == nil {
+		return t
+	}
+	t.before = old.before
+	if old.domain != t.domain {
+		t.before = append([]movedFrom{{old.domain, old.pool, old.sums, now.Add(moveGrace)}}, t.before...)
+		t.before = t.before[:min(len(t.before), movedMost)]
 	}
 	return t
 }
 
 // accepts returns the roots for a peer of a trust domain, or nil when that is not ours now. Those who are connected
-// already stay members of the domain before: what they have proved does not become wrong by a loss of data.
+// already stay members of the domains before: what they have proved does not become wrong by a loss of data.
 func (t *trust) accepts(domain string, connected bool, now time.Time) *x509.CertPool {
-	switch b := t.before; {
-	case domain == t.domain:
+	if domain == t.domain {
 		return t.pool
-	case b != nil && domain == b.domain && (connected || now.Before(b.until)):
-		return b.pool
+	}
+	for _, b := range t.before {
+		if domain == b.domain && (connected || now.Before(b.until)) {
+			return b.pool
+		}
 	}
 	return nil
 }
 
 // sumsOf are the sums of roots that accepts has returned.
 func (t *trust) sumsOf(roots *x509.CertPool) map[rootSum]bool {
-	if t.before != nil && roots == t.before.pool {
-		return t.before.sums
+	for _, b := range t.before {
+		if b.pool == roots {
+			return b.sums
+		}
 	}
 	return t.sums
 }

@@ -103,29 +103,39 @@ func TestMoveIsOver(t *testing.T) {
 	if serverErr != nil || clientErr != nil {
 		t.Fatal(serverErr, clientErr)
 	}
+	client := NewPeer(state, time.Now())
+	if err := db.Judge(client); err != nil {
+		t.Errorf("before the move: %v", err)
+	}
 	db.setLeaf(leafOf(t, after, "db"))
 	db.setTrust(rootsOf(t, after))
-	if err := db.authorize(state, false); err != nil {
+	if err := db.Authorize(state); err != nil {
 		t.Errorf("just after the move: %v", err)
 	}
 	db.now = func() time.Time { return time.Now().Add(moveGrace + time.Second) }
-	if err := db.authorize(state, false); !errors.Is(err, ErrPeer) {
+	if err := db.Authorize(state); !errors.Is(err, ErrPeer) {
 		t.Errorf("long after the move: %v", err)
 	}
-	if err := db.Authorize(state); err != nil {
+	if err := db.Judge(client); err != nil {
 		t.Errorf("of one who is connected: %v", err)
 	}
 	if _, serverErr, _ := shake(t, db.Server(), to(t, web, "db")); serverErr == nil {
 		t.Error("one who has not moved got in long after the move")
 	}
 	db.rules.Set(rules{known: true, list: []rule{{source: "web"}}})
-	if err := db.Authorize(state); !errors.Is(err, ErrDenied) {
+	if err := db.Judge(client); !errors.Is(err, ErrDenied) {
 		t.Errorf("denied: %v", err)
 	}
-	// Another move, and nothing is left of the first cluster.
-	db.setTrust(rootsOf(t, newCA(t)))
-	if err := db.Authorize(state); !errors.Is(err, ErrPeer) {
-		t.Errorf("after two moves: %v", err)
+	// Clusters that are long gone are forgotten.
+	db.rules.Set(rules{known: true, defaultKnown: true, defaultAllow: true})
+	for n := 1; n <= movedMost; n++ {
+		if err := db.Judge(client); err != nil {
+			t.Errorf("after %d moves: %v", n, err)
+		}
+		db.setTrust(rootsOf(t, newCA(t)))
+	}
+	if err := db.Judge(client); !errors.Is(err, ErrPeer) {
+		t.Errorf("after many moves: %v", err)
 	}
 }
 
@@ -264,6 +274,9 @@ func TestIntentionsAreNotLostByMistake(t *testing.T) {
 	becomeRules(t, db, 0)
 	f.intend("db", intention("web", "allow", 9))
 	becomeRules(t, db, 1)
+	if f.lax > 0 {
+		t.Errorf("%d requests after trouble may be answered from before it", f.lax)
+	}
 	// Back from an older time, and back as another cluster.
 	f.outage(t, func() { f.index = 10; f.rules["db"] = nil })
 	f.settle(t)

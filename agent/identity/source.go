@@ -69,7 +69,7 @@ type trust struct {
 	roots  []string  // PEM, sorted
 	pool   *x509.CertPool
 	sums   map[rootSum]bool // of the roots
-	before *movedFrom       // nil: nothing
+	before []movedFrom      // the newest first
 }
 
 func (t *trust) equal(o *trust) bool {
