@@ -101,7 +101,7 @@ func (s *fromServers) authorized(ctx context.Context) context.Context {
 }
 
 func (s *fromServers) watchRoots(ctx context.Context, c *Connect, ca connectca.ConnectCAServiceClient) {
-	report := c.reporter("roots")
+	report := c.reporter("roots", func() bool { return c.trust.Value() != nil })
 	pause := retry.New(100*time.Millisecond, 5*time.Second)
 	for ctx.Err() == nil {
 		err := s.streamRoots(ctx, ca, func(t *trust) {
