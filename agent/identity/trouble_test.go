@@ -3,11 +3,14 @@ package identity
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+
+	"argosy/internal/devca"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -66,5 +69,44 @@ func TestTroubleIsCut(t *testing.T) {
 	c.note("leaf", errors.New(strings.Repeat("x", 1<<20)))
 	if err := c.missing("it", "leaf"); len(err.Error()) > 2*longestTrouble {
 		t.Errorf("%d bytes", len(err.Error()))
+	}
+}
+
+// TLS to the plaintext port of Consul's servers, and plaintext to the one for TLS, are told from servers that are away.
+func TestServersWrongPort(t *testing.T) {
+	t.Parallel()
+	consul, client := newFakeConsul(t)
+	consul.byDef = "allow"
+	ca, err := devca.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued, err := ca.Issue("server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := tls.X509KeyPair(issued.Cert, issued.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := newFakeServers(t, nil)
+	secure := newFakeServers(t, &tls.Config{Certificates: []tls.Certificate{cert}})
+	for _, c := range []struct {
+		address string
+		tls     *tls.Config
+		want    string
+	}{
+		{plain.address, &tls.Config{InsecureSkipVerify: true}, "the port speaks plaintext, as grpc (8502) does"},
+		{secure.address, nil, "the port wants TLS, as grpc_tls (8503) does"},
+	} {
+		web := NewConnect(client, "web", testLogger(t), nil)
+		use(web, ServersOptions{Address: c.address, TLS: c.tls, Token: func() string { return "" }, Datacenter: "dc1"})
+		start(t, web)
+		eventually(t, func() error {
+			if err := web.Ready(); err == nil || !strings.Contains(err.Error(), c.want) {
+				return fmt.Errorf("want %q: %v", c.want, err)
+			}
+			return nil
+		})
 	}
 }
