@@ -286,7 +286,7 @@ func (a *Agent) commit(g, old *generation) {
 	a.names.balanceBy(func(cluster, name dtab.Path) *config.Client { return &g.client(cluster, name).config })
 	a.names.use(g.naming.binder(), g.fixed(), g.config.Dtab.MaxNames)
 	a.current.Store(g)
-	a.watchClients(g)
+	judgedBefore := a.watchClients(g)
 	a.access.Use(g.accessLog)
 	for _, l := range g.listeners {
 		fresh := l.port.current.Swap(l) == nil
@@ -315,6 +315,9 @@ func (a *Agent) commit(g, old *generation) {
 		if g.identities[k] != i && !a.judges(i) {
 			i.stop()
 		}
+	}
+	for _, i := range judgedBefore { // also what has left the configuration before
+		i.stop()
 	}
 	if g.mesh != old.mesh {
 		old.mesh.stop()

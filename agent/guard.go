@@ -58,11 +58,14 @@ func newGuard(a *Agent) *guard {
 	return &guard{agent: a, poke: make(chan struct{}, 1), guests: map[[sha256.Size]byte]*guest{}}
 }
 
-// watchClients makes the identities of a generation judge the clients of its listeners. The generation is current.
-func (a *Agent) watchClients(g *generation) {
+// watchClients makes the identities of a generation judge the clients of its listeners. The generation is current. It
+// returns the identities that do not judge any more.
+func (a *Agent) watchClients(g *generation) (before []*liveIdentity) {
 	for key, guard := range a.guards {
 		if i := g.identities[key]; i != nil {
-			guard.use(i)
+			if b := guard.use(i); b != nil && b != i {
+				before = append(before, b)
+			}
 		} else {
 			guard.wake()
 		}
@@ -75,6 +78,7 @@ func (a *Agent) watchClients(g *generation) {
 			a.metrics.deniedLive.WithLabelValues(l.name, action)
 		}
 	}
+	return before
 }
 
 // judges reports whether an identity that has left the configuration still judges clients.
@@ -112,18 +116,17 @@ func (a *Agent) closeGuards(force bool) {
 	}
 }
 
-// use makes an identity judge, and starts the guard if need be.
-func (g *guard) use(i *liveIdentity) {
-	if before := g.judge.Swap(i); before != nil && before != i {
-		before.stop() // it may have left the configuration before
-	}
+// use makes an identity judge, and starts the guard if need be. It returns the one that has judged before, or nil.
+func (g *guard) use(i *liveIdentity) (before *liveIdentity) {
+	before = g.judge.Swap(i)
 	if g.cancel != nil {
 		g.wake()
-		return
+		return before
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	g.running.Go(func() { g.follow(ctx) })
+	return before
 }
 
 // wake makes the guard look at everything again.

@@ -39,27 +39,7 @@ func BenchmarkReauthorise(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			ca, err := devca.New(time.Now)
-			if err != nil {
-				b.Fatal(err)
-			}
-			files, err := ca.Write(b.TempDir(), "fleet")
-			if err != nil {
-				b.Fatal(err)
-			}
-			states := make([]tls.ConnectionState, clients)
-			for i := range states {
-				leaf, err := ca.Issue(fmt.Sprint("web", i))
-				if err != nil {
-					b.Fatal(err)
-				}
-				block, _ := pem.Decode(leaf.Cert)
-				cert, err := x509.ParseCertificate(block.Bytes)
-				if err != nil {
-					b.Fatal(err)
-				}
-				states[i].PeerCertificates = []*x509.Certificate{cert}
-			}
+			files, states := clientsOfBench(b, clients)
 			for _, change := range []string{"intentions", "roots replaced"} {
 				b.Run(change, func(b *testing.B) {
 					judge := func() *liveIdentity {
@@ -110,24 +90,8 @@ func BenchmarkReauthorise(b *testing.B) {
 
 // BenchmarkWatchClient is what watching adds to a new connection.
 func BenchmarkWatchClient(b *testing.B) {
-	ca, err := devca.New(time.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	files, err := ca.Write(b.TempDir(), "fleet")
-	if err != nil {
-		b.Fatal(err)
-	}
-	leaf, err := ca.Issue("web")
-	if err != nil {
-		b.Fatal(err)
-	}
-	block, _ := pem.Decode(leaf.Cert)
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+	files, states := clientsOfBench(b, 1)
+	s := states[0]
 	f, err := identity.NewFiles(files.Cert, files.Key, files.CA)
 	if err != nil {
 		b.Fatal(err)
@@ -146,6 +110,33 @@ func BenchmarkWatchClient(b *testing.B) {
 			}
 		})
 	}
+}
+
+// clientsOfBench are the files of a server, and the connections of so many clients with certificates from the same CA.
+func clientsOfBench(b *testing.B, clients int) (devca.Files, []tls.ConnectionState) {
+	b.Helper()
+	ca, err := devca.New(time.Now)
+	if err != nil {
+		b.Fatal(err)
+	}
+	files, err := ca.Write(b.TempDir(), "fleet")
+	if err != nil {
+		b.Fatal(err)
+	}
+	states := make([]tls.ConnectionState, clients)
+	for i := range states {
+		leaf, err := ca.Issue(fmt.Sprint("web", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		block, _ := pem.Decode(leaf.Cert)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			b.Fatal(err)
+		}
+		states[i].PeerCertificates = []*x509.Certificate{cert}
+	}
+	return files, states
 }
 
 func heap() int64 {

@@ -19,35 +19,16 @@ import (
 	"argosy/e2e/stack"
 )
 
-// startTicking starts a server that says its name and then something every millisecond, until its client has left.
-func startTicking(t *testing.T, name string) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				tick := time.NewTicker(time.Millisecond)
-				defer tick.Stop()
-				for _, err := fmt.Fprintln(c, name); err == nil; _, err = fmt.Fprintln(c, "tick") {
-					<-tick.C
-				}
-			})
+// tick says something every millisecond, until its peer has left.
+func tick(c net.Conn) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := fmt.Fprintln(c, "tick"); err != nil {
+			return
 		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	return l.Addr().String()
+		<-tick.C
+	}
 }
 
 // onDeny is the fleet's configuration with another on_deny.
@@ -73,7 +54,7 @@ func TestDenyLatency(t *testing.T) {
 		longest = 5 * time.Second // far beyond what is aimed at, for machines that do much else
 	)
 	s := stack.New(t, stack.Options{Consul: true})
-	register(t, s, "web1", "web", startTicking(t, "web1"), nil)
+	register(t, s, "web1", "web", startSaying(t, "web1", tick).Addr, nil)
 	fleet, entry := s.Addr(), s.Addr()
 	a := startAgent(t, s, "fleet", onDeny(fleetConnectHCL(s, fleet), "close"))
 	within(t, "the fleet is registered", func(ctx context.Context) error { return passing(ctx, s, "proxy", 1) })

@@ -21,6 +21,7 @@ type namedServer struct {
 	Accepted   atomic.Int64
 
 	listener net.Listener
+	then     func(net.Conn) // with each connection, after the name
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
 	wg       sync.WaitGroup
@@ -28,11 +29,17 @@ type namedServer struct {
 
 func startNamed(t *testing.T, name string) *namedServer {
 	t.Helper()
+	return startSaying(t, name, func(c net.Conn) { io.Copy(c, c) })
+}
+
+// startSaying is startNamed for a server that does something else after its name. It has to end with its connection.
+func startSaying(t *testing.T, name string, then func(net.Conn)) *namedServer {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &namedServer{Name: name, Addr: l.Addr().String(), listener: l, conns: map[net.Conn]bool{}}
+	s := &namedServer{Name: name, Addr: l.Addr().String(), listener: l, then: then, conns: map[net.Conn]bool{}}
 	s.wg.Go(s.serve)
 	t.Cleanup(s.stop)
 	return s
@@ -56,7 +63,7 @@ func (s *namedServer) serve() {
 				s.mu.Unlock()
 			}()
 			fmt.Fprintln(c, s.Name)
-			io.Copy(c, c)
+			s.then(c)
 		})
 	}
 }

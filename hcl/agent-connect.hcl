@@ -18,7 +18,7 @@ admin {
 
 consul {
   address = env("CONSUL_HTTP_ADDR", "127.0.0.1:8500")
-  token   = env("CONSUL_HTTP_TOKEN", "") # needs service:write for proxy, service:read and node:read for all, key:read for the table
+  token   = env("CONSUL_HTTP_TOKEN", "") # argosy validate -acl prints the policy that it needs
   timeout = "10s"
 }
 
@@ -48,7 +48,9 @@ listener "redis" {
   destination = "/svc/redis"
 
   tls {
-    connect = "proxy"
+    connect    = "proxy"
+    on_deny    = "drain" # open connections of a client that an intention denies go on for a while, and then are cut
+    deny_grace = "10s"
   }
 
   register {

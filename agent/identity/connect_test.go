@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,7 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"argosy/internal/consulclient"
 	"argosy/internal/devca"
+	"argosy/internal/settings"
 	"argosy/namer"
 )
 
@@ -330,6 +335,40 @@ func TestInvalidNames(t *testing.T) {
 	}
 }
 
+// An agent that has no time to sign is not asked again in the same breath.
+func TestAgentIsBusy(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var asked []time.Time
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/leaf/") {
+			mu.Lock()
+			asked = append(asked, time.Now())
+			mu.Unlock()
+		}
+		http.Error(w, "Rate limit reached, try again later", http.StatusTooManyRequests)
+	}))
+	defer s.Close()
+	client, err := consulclient.New(settings.Consul{Address: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, client, "web")
+	eventually(t, func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(asked) < 3 {
+			return fmt.Errorf("asked %d times", len(asked))
+		}
+		return nil
+	})
+	for i := range 2 {
+		if d := asked[i+1].Sub(asked[i]); d < busyPause-50*time.Millisecond {
+			t.Errorf("asked again after %v", d)
+		}
+	}
+}
+
 // An identity that takes the place of another one can do at once what that one could, also where nobody answers.
 func TestInherit(t *testing.T) {
 	f, client := newFakeConsul(t)
@@ -357,6 +396,7 @@ func TestInherit(t *testing.T) {
 
 // Metrics of an identity that has ended go with it, unless there is another one for the same service.
 func TestMetricsEnd(t *testing.T) {
+	t.Parallel()
 	f, client := newFakeConsul(t)
 	f.byDef = "allow"
 	reg := prometheus.NewRegistry()

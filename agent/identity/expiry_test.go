@@ -29,6 +29,7 @@ func (s onceSource) follow(ctx context.Context, c *Connect) error {
 
 // A certificate that has ended is neither shown nor accepted, on either side, and the operator hears of it before.
 func TestCertificateEnds(t *testing.T) {
+	t.Parallel()
 	consul, client := newFakeConsul(t)
 	consul.byDef = "allow"
 	f := newFakeServers(t, nil)

@@ -2,6 +2,9 @@ package identity
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
 	"sync"
 	"time"
 
@@ -38,6 +41,10 @@ func (s fromAgent) watchLeaf(ctx context.Context, c *Connect) {
 
 func (s fromAgent) askLeaf(service string, q *api.QueryOptions) (*leaf, *api.QueryMeta, error) {
 	got, meta, err := s.client.Agent().ConnectCALeaf(service, q)
+	var refused api.StatusError
+	if errors.As(err, &refused) && refused.Code == http.StatusTooManyRequests {
+		err = &busyError{err, busyPause + rand.N(busyPause)}
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -179,21 +179,9 @@ func (s *fromServers) explain(service string, err error) error {
 	case codes.Unimplemented:
 		text += ": it is neither a Consul server nor an agent that passes requests on to one"
 	}
-	return &answeredError{answer.Code(), fmt.Sprintf("server %s: %s", s.Address, text)}
-}
-
-// answeredError is an error that a server has answered.
-type answeredError struct {
-	code codes.Code
-	text string
-}
-
-func (e *answeredError) Error() string { return e.text }
-
-// RetryAfter is for how long a server wants to be left alone. Consul does not say; its limits are for each second.
-func (e *answeredError) RetryAfter() time.Duration {
-	if e.code == codes.ResourceExhausted {
-		return 2 * time.Second
+	err = fmt.Errorf("server %s: %s", s.Address, text)
+	if answer.Code() == codes.ResourceExhausted {
+		return &busyError{err, time.Duration((1 + s.random()) * float64(busyPause))}
 	}
-	return 0
+	return err
 }

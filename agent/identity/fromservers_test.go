@@ -82,6 +82,7 @@ func (f *fakeConsul) asked() []string {
 }
 
 func TestServersRenew(t *testing.T) {
+	t.Parallel()
 	consul, client := newFakeConsul(t)
 	consul.byDef = "allow"
 	f := newFakeServers(t, nil)
@@ -110,6 +111,7 @@ func TestServersRenew(t *testing.T) {
 
 // A new root leads to a new certificate soon, and not at once: all agents hear of it together.
 func TestServersRotateRoots(t *testing.T) {
+	t.Parallel()
 	consul, client := newFakeConsul(t)
 	consul.byDef = "allow"
 	f := newFakeServers(t, nil)
@@ -159,6 +161,7 @@ func TestServersRotateRoots(t *testing.T) {
 
 // A certificate in use is not given up for one that is not what was asked for, nor for want of another.
 func TestServersAnswerNonsense(t *testing.T) {
+	t.Parallel()
 	consul, client := newFakeConsul(t)
 	consul.byDef = "allow"
 	f := newFakeServers(t, nil)
@@ -222,6 +225,7 @@ func rootListOf(a *authority) *api.CARootList {
 }
 
 func TestServersRefuse(t *testing.T) {
+	t.Parallel()
 	_, client := newFakeConsul(t)
 	for what, c := range map[string]struct {
 		fail error
@@ -281,6 +285,7 @@ func (l *lines) String() string {
 
 // Servers that go away change nothing; when they are back they are heard again, with the token of then.
 func TestServersGoAway(t *testing.T) {
+	t.Parallel()
 	consul, client := newFakeConsul(t)
 	consul.byDef = "allow"
 	f := newFakeServers(t, nil)
@@ -317,6 +322,7 @@ func TestServersGoAway(t *testing.T) {
 }
 
 func TestServersOverTLS(t *testing.T) {
+	t.Parallel()
 	consul, client := newFakeConsul(t)
 	consul.byDef = "allow"
 	ca, err := devca.New(nil)

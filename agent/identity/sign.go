@@ -52,22 +52,17 @@ func (s *fromServers) keepLeaf(ctx context.Context, c *Connect, ca connectca.Con
 		}
 		report(err)
 		if err != nil {
-			due = c.now().Add(s.retryAfter(err, pause.Next()))
+			due = c.now().Add(pause.Next())
+			var busy *busyError
+			if errors.As(err, &busy) {
+				due = c.now().Add(busy.after)
+			}
 			continue
 		}
 		pause.Reset()
 		c.setLeaf(l)
 		due = l.at(renewAt * (1 - s.random()/10))
 	}
-}
-
-// retryAfter is the pause after an error, longer where the server wants to be left alone.
-func (s *fromServers) retryAfter(err error, pause time.Duration) time.Duration {
-	var asked interface{ RetryAfter() time.Duration }
-	if errors.As(err, &asked) {
-		return max(pause, time.Duration((1+s.random())*float64(asked.RetryAfter())))
-	}
-	return pause
 }
 
 // sign makes a key and has a certificate for it signed. One that peers would not accept is refused.

@@ -201,3 +201,19 @@ func waitFor(ctx context.Context, c <-chan struct{}, limit time.Duration) bool {
 	}
 	return ctx.Err() == nil
 }
+
+// busyPause is for how long a Consul that signs no more certificates for now is left alone, and up to twice that. It does not
+// say itself; its limits (csr_max_per_second) are for each second.
+const busyPause = 2 * time.Second
+
+// busyError is a refusal for want of time.
+type busyError struct {
+	error
+	after time.Duration
+}
+
+// RetryAfter is for how long Consul wants to be left alone.
+func (e *busyError) RetryAfter() time.Duration { return e.after }
+
+// Unwrap is that of errors.
+func (e *busyError) Unwrap() error { return e.error }

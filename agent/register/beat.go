@@ -37,7 +37,7 @@ func (b *beater) run(ctx context.Context) {
 		return
 	}
 	every := b.service.ttl() / 3
-	pause := backoff.New(b.keeper.registrar.timing.min, every)
+	pause := backoff.New(b.keeper.registrar.timing.min, every/2)
 	for ctx.Err() == nil {
 		_, changed := b.keeper.ready.Load() // what changes from here on is told afterwards
 		err := b.beat(ctx)
@@ -80,7 +80,7 @@ func (b *beater) beat(ctx context.Context) error {
 		return ctx.Err()
 	}
 	asked := ctx
-	ctx, cancel := context.WithTimeout(ctx, r.timing.request)
+	ctx, cancel := context.WithTimeout(ctx, r.timing.beat)
 	defer cancel()
 	h := r.options.Health()
 	status := api.HealthCritical

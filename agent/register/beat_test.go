@@ -108,7 +108,7 @@ func TestBeatsAreApart(t *testing.T) {
 	f, client := newFakeAgent(t)
 	reg := prometheus.NewRegistry()
 	r := quickly(client, Options{Registry: reg})
-	r.timing.request = 300 * time.Millisecond
+	r.timing.beat = 300 * time.Millisecond
 	f.deaf = map[string]bool{"a": true}
 	start(t, r, ttlService("a"), ttlService("b"))
 	eventually(t, func() bool { return f.beaten("b passing") >= 10 })

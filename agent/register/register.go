@@ -55,7 +55,10 @@ type Registrar struct {
 
 // timing is what tests shorten.
 type timing struct {
-	request  time.Duration // for one request: without a leader Consul takes its time, and may have done it all the same
+	// request is for one request. Without a leader Consul takes its time, one request after the other, and does it all the
+	// same: to give one up and to ask again makes that worse.
+	request  time.Duration
+	beat     time.Duration // the same for a beat
 	recheck  time.Duration // between looks at what is registered
 	grace    time.Duration // for a registration that is under way when Run is to end
 	min, max time.Duration // between attempts
@@ -65,7 +68,7 @@ type timing struct {
 
 // maxBeats is how many beats are under way at a time. Without a leader Consul lets each wait, and there has to be a connection left
 // for what registers, of the few that are reserved for both.
-const maxBeats = 3
+const maxBeats = 2
 
 // New makes a registrar over the local Consul agent. Nothing happens before Run.
 func New(client *api.Client, o Options) *Registrar {
@@ -81,7 +84,7 @@ func New(client *api.Client, o Options) *Registrar {
 	return &Registrar{
 		client: client, options: o, logger: o.Logger, metrics: newMetrics(o.Registry),
 		beating: make(chan struct{}, maxBeats), attempted: map[string]Service{},
-		timing: timing{request: 15 * time.Second, recheck: 30 * time.Second, grace: 2 * time.Second, min: 500 * time.Millisecond,
+		timing: timing{request: 40 * time.Second, beat: 20 * time.Second, recheck: 30 * time.Second, grace: 2 * time.Second, min: 500 * time.Millisecond,
 			max: 15 * time.Second, poll: 250 * time.Millisecond, nomad: 5 * time.Second},
 	}
 }

@@ -19,7 +19,7 @@ func quick(client *api.Client, logger hclog.Logger) *Registrar {
 
 func quickly(client *api.Client, o Options) *Registrar {
 	r := New(client, o)
-	r.timing = timing{request: 2 * time.Second, recheck: time.Second, grace: 500 * time.Millisecond, min: 10 * time.Millisecond,
+	r.timing = timing{request: 2 * time.Second, beat: 2 * time.Second, recheck: time.Second, grace: 500 * time.Millisecond, min: 10 * time.Millisecond,
 		max: 50 * time.Millisecond, poll: 5 * time.Millisecond, nomad: 500 * time.Millisecond}
 	return r
 }

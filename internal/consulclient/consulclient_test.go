@@ -124,6 +124,25 @@ func TestEnvironmentFillsWhatIsNotConfigured(t *testing.T) {
 	}
 }
 
+// What stands before Consul may want a password, also from requests with a token.
+func TestPasswordFromTheEnvironment(t *testing.T) {
+	clearEnv(t)
+	var got atomic.Value
+	s := fakeConsul(t, func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		got.Store(user + " " + password + " " + r.Header.Get("X-Consul-Token"))
+		w.Write([]byte(`""`))
+	})
+	t.Setenv("CONSUL_HTTP_AUTH", "me:a:b")
+	c, err := New(settings.Consul{Address: s.URL, Token: settings.NewSecret("mine")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leader(t, c); got.Load() != "me a:b mine" {
+		t.Errorf("the server saw %v", got.Load())
+	}
+}
+
 func TestUnixSocket(t *testing.T) {
 	clearEnv(t)
 	path := filepath.Join(t.TempDir(), "consul.sock")

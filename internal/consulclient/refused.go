@@ -10,7 +10,7 @@ import (
 )
 
 // longestRefusal bounds what is read of a refusal, in bytes.
-const longestRefusal = 4 << 10
+const longestRefusal = 1 << 10
 
 // explain adds to a refusal what is to be done about it, so that whoever shows the error says it. It returns what was
 // refused, or nothing.
