@@ -21,7 +21,9 @@ func jobAsksForToken(t *testing.T, s *stack.Stack) {
 	putDtab(t, s, "default", "/svc => /#/io.l5d.consul/dc1")
 	runJob(t, s, "proxy", map[string]string{"service": "guarded", "count": "1", "connect": "false", "autoscale": "false", "admin_token": adminToken})
 	within(t, "the agent passes", func(ctx context.Context) error { return passing(ctx, s, "guarded", 1) })
-	var entries []struct{ Service struct{ Meta map[string]string } }
+	var entries []struct {
+		Service struct{ Meta map[string]string }
+	}
 	if err := s.Consul.Get(t.Context(), "/v1/health/service/guarded", &entries); err != nil || len(entries) == 0 {
 		t.Fatalf("%v %v", entries, err)
 	}
