@@ -55,6 +55,9 @@ func agentRights(c *agentconfig.Config) (r rights) {
 			r.need(who+": certificate and intentions", "service", service, false, consulacl.Write)
 		}
 	}
+	if c.Admin.TLS != nil {
+		identity("admin", c.Admin.TLS.Connect)
+	}
 	for _, l := range c.Listeners {
 		who := fmt.Sprintf("listener %q", l.Name)
 		if l.TLS != nil {

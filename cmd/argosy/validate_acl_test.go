@@ -37,6 +37,7 @@ func TestPolicyOfConfigurations(t *testing.T) {
 		{"registered under another name", static + "consul {}\n" + listener + "  register {\n    service = \"db\"\n  }\n}\n", `service "db" { policy = "write" }`},
 		{"identities", static + "consul {}\n" + listener + "  tls {\n    connect = \"web\"\n  }\n}\nclient \"/svc\" {\n  tls {\n    connect = \"api\"\n  }\n}\n",
 			`service "api" { policy = "write" } service "web" { policy = "write" }`},
+		{"admin", static + "consul {}\nadmin {\n  tls {\n    connect = \"admin\"\n    clients = [\"ops\"]\n  }\n}\n" + listener + "}\n", `service "admin" { policy = "write" }`},
 		{"identities from servers", static + "consul {}\nconnect {\n  source = \"servers\"\n}\n" + listener + "  tls {\n    connect = \"web\"\n  }\n}\n",
 			`service "consul" { policy = "read" } service "web" { policy = "write" } node_prefix "" { policy = "read" }`},
 		{"identities from servers of a datacenter", static + "consul {\n  datacenter = \"dc1\"\n}\nconnect {\n  source = \"servers\"\n}\n" + listener + "  tls {\n    connect = \"web\"\n  }\n}\n",
