@@ -222,7 +222,7 @@ func (a *audience) join(ctx context.Context, address, path string) error {
 	a.mu.Lock()
 	a.conns = append(a.conns, c)
 	a.mu.Unlock()
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: namerd\r\n\r\n", path); err != nil {
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, address); err != nil {
 		return err
 	}
 	a.reading.Go(func() {

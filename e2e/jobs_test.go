@@ -29,6 +29,7 @@ func TestJobs(t *testing.T) {
 	s := stack.New(t, stack.Options{Nomad: true})
 	t.Run("are valid", func(t *testing.T) { jobsAreValid(t, s) })
 	t.Run("reload what a key holds", func(t *testing.T) { jobReloads(t, s) })
+	t.Run("ask for a token", func(t *testing.T) { jobAsksForToken(t, s) })
 }
 
 // jobsAreValid asks a real Nomad, for every driver.

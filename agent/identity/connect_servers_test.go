@@ -89,6 +89,18 @@ func TestRealIntentions(t *testing.T) {
 	becomes(t, db, web, ErrDenied)
 	intend(t, c, "db")
 	becomes(t, db, web, nil)
+	if _, _, err := c.Client.ConfigEntries().Set(&api.JWTProviderConfigEntry{Kind: api.JWTProvider, Name: "issuer", Issuer: "issuer",
+		JSONWebKeySet: &api.JSONWebKeySet{Local: &api.LocalJWKS{JWKS: "eyJrZXlzIjpbXX0="}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Client.ConfigEntries().Set(&api.ServiceIntentionsConfigEntry{Kind: api.ServiceIntentions, Name: "db",
+		JWT:     &api.IntentionJWTRequirement{Providers: []*api.IntentionJWTProvider{{Name: "issuer"}}},
+		Sources: []*api.SourceIntention{{Name: "web", Action: "allow"}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	becomes(t, db, web, ErrDenied)
+	intend(t, c, "db")
+	becomes(t, db, web, nil)
 
 	// Wrong service, no certificate, and what the server looks like.
 	config := to(t, web, "db")

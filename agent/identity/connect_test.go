@@ -63,8 +63,11 @@ func TestConnections(t *testing.T) {
 	f.byDef = "deny"
 	f.rules["db"] = []*api.Intention{intention("web", "allow", 9)}
 	f.rules["cache"] = []*api.Intention{intention("*", "allow", 8)}
+	f.rules["api"] = []*api.Intention{intention("web", "allow", 9)}
+	f.jwts = map[string]*api.IntentionJWTRequirement{"api": {Providers: []*api.IntentionJWTProvider{{Name: "issuer"}}}}
 	web, db, cache, other := run(t, client, "web"), run(t, client, "db"), run(t, client, "cache"), run(t, client, "other")
-	ready(t, web, db, cache, other)
+	wary := run(t, client, "api")
+	ready(t, web, db, cache, other, wary)
 
 	stranger, foreign := newFakeConsul(t)
 	stranger.byDef = "allow"
@@ -123,6 +126,9 @@ func TestConnections(t *testing.T) {
 				t.Errorf("protocol %q, resumed %v", state.NegotiatedProtocol, state.DidResume)
 			}
 		})
+	}
+	if _, err, _ := shake(t, wary.Server(), to(t, web, "api")); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "requirements for JWTs") {
+		t.Errorf("allowed with a JWT only, which is not looked at: %v", err)
 	}
 	if _, err := web.Client(namer.ConnectID{}); err == nil {
 		t.Error("a client for nobody in particular")

@@ -33,7 +33,8 @@ type fakeConsul struct {
 	roots    []string // besides ca's
 	leaves   map[string]*api.LeafCert
 	rules    map[string][]*api.Intention // by destination
-	byDef    string                      // "allow" or "deny"
+	jwts     map[string]*api.IntentionJWTRequirement
+	byDef    string // "allow" or "deny"
 	mesh     []*api.MeshConfigEntry
 	down     bool
 	silent   map[string]bool // paths' prefixes that get no answer yet
@@ -142,7 +143,15 @@ func (f *fakeConsul) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(list)
 	case path == "/v1/connect/intentions/match":
 		name := r.URL.Query().Get("name")
-		json.NewEncoder(w).Encode(map[string][]*api.Intention{name: f.rules[name]})
+		type answer struct {
+			*api.Intention
+			JWT *api.IntentionJWTRequirement `json:",omitempty"`
+		}
+		var list []answer
+		for _, i := range f.rules[name] {
+			list = append(list, answer{i, f.jwts[name]})
+		}
+		json.NewEncoder(w).Encode(map[string][]answer{name: list})
 	case path == "/v1/config/mesh":
 		json.NewEncoder(w).Encode(append([]*api.MeshConfigEntry{}, f.mesh...))
 	case path == "/v1/agent/connect/authorize":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"argosy/internal/backoff"
 	"argosy/internal/blockq"
+	"argosy/internal/consulclient"
 )
 
 func (c *Connect) touch() { c.changed.Update(func(n uint64) uint64 { return n + 1 }) }
@@ -49,9 +51,9 @@ func (c *Connect) watchIntentions(ctx context.Context) {
 		}
 		c.logger.Debug("new intentions", "rules", len(list))
 		for _, r := range list {
-			if r.http && !slices.Contains(before, r) {
-				c.logger.Warn(fmt.Sprintf("intention %s -> %s has HTTP permissions; this listener is TCP: they cannot be enforced, so it is refused",
-					r.source, c.service))
+			if r.asks != "" && !slices.Contains(before, r) {
+				c.logger.Warn(fmt.Sprintf("intention %s -> %s has %s; this listener is TCP: they cannot be enforced, so it is refused",
+					r.source, c.service, r.asks))
 			}
 		}
 		c.touch()
@@ -73,7 +75,12 @@ func (c *Connect) askIntentions(q *api.QueryOptions) (m matched, _ *api.QueryMet
 		m.domain = t.domain
 	}
 	q.RequireConsistent = q.WaitIndex == 0
-	found, meta, err := c.client.Connect().IntentionMatch(&api.IntentionMatch{By: api.IntentionMatchDestination, Names: []string{c.service}}, q)
+	var found map[string][]*struct {
+		api.Intention
+		JWT *api.IntentionJWTRequirement // of the whole entry; the library's own request leaves it out
+	}
+	params := url.Values{"by": {string(api.IntentionMatchDestination)}, "name": {c.service}}
+	meta, err := c.client.Raw().Query("/v1/connect/intentions/match", &found, q.WithContext(consulclient.WithParams(q.Context(), params)))
 	if err != nil {
 		return m, nil, err
 	}
@@ -81,7 +88,16 @@ func (c *Connect) askIntentions(q *api.QueryOptions) (m matched, _ *api.QueryMet
 	if !ok {
 		return m, nil, fmt.Errorf("the answer says nothing about %s: this is not Consul", c.service)
 	}
-	m.list = list
+	for _, x := range list {
+		if x == nil {
+			continue
+		}
+		i := &x.Intention
+		if x.JWT != nil && i.Action == api.IntentionActionAllow {
+			i.Permissions = append(i.Permissions, &api.IntentionPermission{Action: i.Action, JWT: x.JWT})
+		}
+		m.list = append(m.list, i)
+	}
 	if len(list) == 0 && q.WaitIndex == 0 && len(c.rules.Value().list) > 0 {
 		roots, _, err := c.client.Agent().ConnectCARoots((&api.QueryOptions{}).WithContext(q.Context()))
 		if err != nil {

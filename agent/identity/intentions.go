@@ -22,7 +22,7 @@ type rule struct {
 	source     string // or "*"
 	allow      bool
 	precedence int
-	http       bool // it has L7 permissions, which can only be enforced by denying
+	asks       string // what only a proxy of HTTP can see, so that it can only be enforced by denying; "": nothing
 }
 
 func (r rule) String() string {
@@ -31,8 +31,8 @@ func (r rule) String() string {
 		action = "allow"
 	}
 	s := fmt.Sprintf("intention %s %s (precedence %d)", action, r.source, r.precedence)
-	if r.http {
-		s += " with HTTP permissions, which a TCP listener cannot enforce"
+	if r.asks != "" {
+		s += " with " + r.asks + ", which a TCP listener cannot enforce"
 	}
 	return s
 }
@@ -51,11 +51,22 @@ func compile(intentions []*api.Intention) []rule {
 		if ap := i.SourcePartition; ap != "" && ap != defaultNamespace {
 			continue
 		}
-		http := len(i.Permissions) > 0
-		list = append(list, rule{i.SourceName, i.Action == api.IntentionActionAllow && !http, i.Precedence, http})
+		asks := asks(i.Permissions)
+		list = append(list, rule{i.SourceName, i.Action == api.IntentionActionAllow && asks == "", i.Precedence, asks})
 	}
 	slices.SortStableFunc(list, func(a, b rule) int { return b.precedence - a.precedence })
 	return list
+}
+
+// asks says what permissions ask for, in words.
+func asks(permissions []*api.IntentionPermission) string {
+	switch {
+	case len(permissions) == 0:
+		return ""
+	case slices.ContainsFunc(permissions, func(p *api.IntentionPermission) bool { return p == nil || p.HTTP != nil || p.JWT == nil }):
+		return "HTTP permissions"
+	}
+	return "requirements for JWTs"
 }
 
 func (r rules) equal(o rules) bool {

@@ -238,6 +238,14 @@ func TestRealWithoutLeader(t *testing.T) {
 	if time.Since(began) > 10*time.Second {
 		t.Error("that held it up")
 	}
+	// Consul carries out what it was told when it comes to it, also where nobody waits for the answer any more.
+	consultest.Eventually(t, time.Minute, func() error {
+		checks, err := c.Client.Agent().Checks()
+		if err != nil || checks["service:web-2:ttl"] == nil || checks["service:web-2:ttl"].Output != "draining" {
+			return fmt.Errorf("%d checks, %w", len(checks), err)
+		}
+		return nil
+	})
 
 	c.Kill()
 	peers(me)

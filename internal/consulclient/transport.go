@@ -28,6 +28,7 @@ type transport struct {
 // RoundTrip implements http.RoundTripper. A request that waits moves to a new token as soon as there is one: then it does
 // not wait any longer, but asks for what the new token may see.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = withParams(r)
 	if t.token == nil {
 		return t.send(r)
 	}

@@ -197,11 +197,14 @@ func (s *rules) identify(r *http.Request) (Caller, *Refusal) {
 	}
 	found, shown := find(s.tokens, r)
 	required := s.asks && s.cfg.TLS.Required
+	stranger := certified && s.cfg.TLS.Connect != "" && !slices.Contains(s.cfg.TLS.Clients, c.Name)
 	switch {
 	case s.cfg.Closed:
 		return c, &Refusal{http.StatusUnauthorized, "closed", fmt.Sprintf("this %s serves only what is open: it has no token_file and asks for no certificates", s.realm)}
 	case required && !certified:
 		return c, s.unknown("certificate", "a certificate")
+	case stranger && (required || found == nil): // a token is enough only where a certificate is not required
+		return c, &Refusal{http.StatusForbidden, "client", fmt.Sprintf("the service %q is not among the clients of this %s", c.Name, s.realm)}
 	case found != nil:
 		return Caller{Name: found.name, Write: found.write}, nil
 	case len(s.tokens) > 0 && required:
@@ -209,9 +212,6 @@ func (s *rules) identify(r *http.Request) (Caller, *Refusal) {
 	case len(s.tokens) > 0 && shown: // a wrong one is no reason to look for something else
 		return c, s.unknown("token", s.wants())
 	case certified:
-		if s.cfg.TLS.Connect != "" && !slices.Contains(s.cfg.TLS.Clients, c.Name) {
-			return c, &Refusal{http.StatusForbidden, "client", fmt.Sprintf("the service %q is not among the clients of this %s", c.Name, s.realm)}
-		}
 	case s.asks || len(s.tokens) > 0:
 		return c, s.unknown("token", s.wants())
 	}
