@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -69,5 +70,31 @@ func TestExamples(t *testing.T) {
 			t.Setenv("NOMAD_ADDR", "http://10.0.0.1:4646")
 			validate(t, file)
 		})
+	}
+}
+
+// What the pages have one write into a file is valid.
+func TestConfigurationsOfPages(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) < 8 {
+		t.Fatal(pages, err)
+	}
+	written := regexp.MustCompile(`(?ms)^ *cat > (\S+\.hcl) <<'END'\n(.*?)^ *END$`)
+	found := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range written.FindAllSubmatch(text, -1) {
+			found++
+			file := writeFile(t, string(m[1]), string(m[2]))
+			if code, out, errs := call(t, "", "validate", file); code != exitOK {
+				t.Errorf("%s: %s: exit %d\n%s%s", page, m[1], code, out, errs)
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("only %d found", found)
 	}
 }
