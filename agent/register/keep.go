@@ -260,7 +260,11 @@ func (r *Registrar) remove(ctx context.Context, s Service) error {
 		err := r.deregister(ctx, s.ID)
 		if err == nil || isStatus(err, http.StatusNotFound) {
 			r.drop(s.ID)
-			r.logger.Info("deregistered", "id", s.ID)
+			message := "deregistered"
+			if err != nil {
+				message = "not in the catalog: nothing to deregister"
+			}
+			r.logger.Info(message, "id", s.ID)
 			return nil
 		}
 		r.metrics.failed("deregister")

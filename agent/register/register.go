@@ -169,7 +169,13 @@ func (r *Registrar) Withdraw(ctx context.Context, output string) error {
 	var asking sync.WaitGroup
 	for i, s := range services {
 		asking.Go(func() {
-			if err := r.withdraw(ctx, s, output); err != nil && !isStatus(err, http.StatusNotFound) {
+			err := r.withdraw(ctx, s, output)
+			if isStatus(err, http.StatusNotFound) {
+				r.metrics.set(s, stateUnregistered)
+				r.logger.Info("not in the catalog, so that nobody is to be kept away", "id", s.ID)
+				return
+			}
+			if err != nil {
 				r.metrics.failed("withdraw")
 				errs[i] = fmt.Errorf("withdraw %s: %w", s.ID, err)
 				return
