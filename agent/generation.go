@@ -178,7 +178,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		}
 		if c.TLS.AsksClients() {
-			key := serverKey(c.TLS)
+			key := guardOf(c)
 			if l.guard = a.guards[key]; l.guard == nil {
 				l.guard = newGuard(a)
 				a.guards[key] = l.guard
