@@ -284,8 +284,8 @@ func TestDiallingConnect(t *testing.T) {
 			p.answers("db")
 			return p.metric(`argosy_connections_closed_total{listener="db",outcome="denied"}`) > 0
 		})
-		p.logs("[WARN]", "denied by api: allow it with `consul intention create web api`")
-		p.logs("[WARN]", "denied by db: allow it with `consul intention create web db`")
+		p.logs("[WARN]", "denied by api: allow it with `consul intention create -replace web api`")
+		p.logs("[WARN]", "denied by db: allow it with `consul intention create -replace web db`")
 		for _, name := range []string{"api", "db"} {
 			labels := fmt.Sprintf(`{cluster="/#/io.l5d.consul/dc1/%s",destination="/svc/%s"`, name, name)
 			if p.metric("argosy_dial_failures_total"+labels+`,reason="denied"}`) < 1 || p.metric("argosy_endpoints_ejected"+labels+"}") > 0 {

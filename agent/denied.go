@@ -33,7 +33,7 @@ func denial(we, they, alert string, err error) error {
 		return fmt.Errorf("denied by the server, which does not accept the certificate that it was shown, or wants one: %w", err)
 	case alert == "bad certificate" || alert == "access denied":
 		// Most proxies have only this for whom no intention allows, and for whose certificate they do not trust.
-		return fmt.Errorf("denied by %s: allow it with `consul intention create %s %s`, or in the service-intentions entry of %s: %w",
+		return fmt.Errorf("denied by %s: allow it with `consul intention create -replace %s %s`, or in the service-intentions entry of %s: %w",
 			they, we, they, they, err)
 	}
 	return fmt.Errorf("denied by %s, which does not accept the certificate of %s (is it of the same Consul cluster?): %w", they, we, err)

@@ -98,8 +98,8 @@ func TestServersOwnTrouble(t *testing.T) {
 
 func TestDenialSaysWhatToDo(t *testing.T) {
 	for _, c := range []struct{ we, they, alert, want string }{
-		{"web", "db", "bad certificate", "denied by db: allow it with `consul intention create web db`"},
-		{"web", "db", "access denied", "denied by db: allow it with `consul intention create web db`"},
+		{"web", "db", "bad certificate", "denied by db: allow it with `consul intention create -replace web db`"},
+		{"web", "db", "access denied", "denied by db: allow it with `consul intention create -replace web db`"},
 		{"web", "db", "unknown certificate authority", "denied by db, which does not accept the certificate of web"},
 		{"", "", "bad certificate", "denied by the server"},
 	} {

@@ -218,6 +218,10 @@ func (d *destination) take(b namer.Binding, m *metrics, logger hclog.Logger) {
 			fields = append(fields, "error", b.Err)
 		}
 		level := hclog.Info
+		if b.Status == namer.OK && len(b.Clusters) == 0 {
+			level = hclog.Warn
+			fields = append(fields, "hint", "connections are refused; argosy dtab explain -agent shows why")
+		}
 		if !d.named() { // whoever connects must not be able to fill the log
 			level = hclog.Debug
 		}

@@ -19,6 +19,7 @@ package balance
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -33,7 +34,7 @@ var (
 	// ErrPending means that the endpoints are not known yet: wait for the next update.
 	ErrPending = errors.New("the endpoints are not known yet")
 	// ErrNoRoute means that the name stands for nothing.
-	ErrNoRoute = errors.New("the name stands for nothing")
+	ErrNoRoute = errors.New("the name stands for nothing (`argosy dtab explain -agent` shows why)")
 	// ErrEmpty means that the name stands for clusters without endpoints.
 	ErrEmpty = errors.New("no cluster of the name has an endpoint")
 	// ErrExhausted means that every endpoint has been tried.
@@ -263,7 +264,7 @@ func (b *Balancer) nothing() error {
 	}
 	for _, c := range b.clusters {
 		if c.err != nil {
-			return errors.Join(ErrNoRoute, c.err)
+			return fmt.Errorf("%w: %w", ErrNoRoute, c.err)
 		}
 	}
 	return ErrNoRoute

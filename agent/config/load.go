@@ -119,7 +119,7 @@ func (l *loader) ports(admin hclx.Attr) {
 
 // connect refuses Connect without Consul: who uses certificates of Consul says which Consul.
 func (l *loader) connect() {
-	if l.raw.Consul != nil {
+	if l.raw.Consul != nil || l.d.Doubled("consul") {
 		return
 	}
 	const hint = "add a consul block; consul {} takes everything from the environment and Consul's defaults"

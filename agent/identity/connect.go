@@ -28,6 +28,7 @@ type Connect struct {
 	service string
 	logger  hclog.Logger
 	metrics *metrics
+	trouble trouble
 
 	leaf    *watch.Cell[*leaf]  // nil: none yet
 	trust   *watch.Cell[*trust] // nil: none yet
@@ -112,9 +113,9 @@ func (c *Connect) Ready() error {
 	}
 	switch {
 	case c.trust.Value() == nil:
-		return fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
+		return c.noRoots()
 	case !c.rules.Value().complete():
-		return fmt.Errorf("%w: %s: no intentions from Consul yet", ErrNotReady, c.service)
+		return c.noIntentions()
 	}
 	return nil
 }
@@ -171,7 +172,7 @@ func (c *Connect) Changed() watch.Reader[uint64] { return c.changed }
 func (c *Connect) peer(s tls.ConnectionState, usage x509.ExtKeyUsage) (ID, error) {
 	t := c.trust.Value()
 	if t == nil {
-		return ID{}, fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
+		return ID{}, c.noRoots()
 	}
 	if len(s.PeerCertificates) == 0 {
 		return ID{}, verifyChain(nil, t.pool, usage, "")
@@ -198,7 +199,7 @@ func (c *Connect) Client(expect namer.ConnectID) (*tls.Config, error) {
 	}
 	t := c.trust.Value()
 	if t == nil {
-		return nil, fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
+		return nil, c.noRoots()
 	}
 	config := tlsfiles.Base()
 	// What Envoy sends: mesh gateways route by it.

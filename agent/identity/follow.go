@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
-	"github.com/hashicorp/go-hclog"
 
 	"argosy/internal/backoff"
 	"argosy/internal/blockq"
@@ -21,7 +20,7 @@ func (c *Connect) touch() { c.changed.Update(func(n uint64) uint64 { return n + 
 
 // watchIntentions follows the intentions that have us as their destination, wildcards included.
 func (c *Connect) watchIntentions(ctx context.Context) {
-	report := c.reporter("intentions")
+	report := c.reporter("intentions", func() bool { return c.rules.Value().known })
 	failing := true
 	var kept keptRules
 	// A denial is not to wait because somebody is writing intentions one after the other.
@@ -125,7 +124,7 @@ const defaultEvery = 3 * time.Minute
 // learnDefault finds out the default action. Consul tells it in no other way: the match answer leaves it out, and
 // neither its header nor /v1/connect/intentions/check knows of default_intention_policy.
 func (c *Connect) learnDefault(ctx context.Context) {
-	report := c.reporter("authorize")
+	report := c.reporter("authorize", func() bool { return c.rules.Value().complete() })
 	pause := backoff.New(50*time.Millisecond, 5*time.Second)
 	for {
 		l, superseded := c.leaf.Load()
@@ -187,30 +186,4 @@ func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
 		c.touch()
 	}
 	return true, nil
-}
-
-func (c *Connect) reporter(request string) func(error) {
-	return reporter(c.logger, c.metrics, c.service, request)
-}
-
-// reporter logs the first error of a kind of request, and its end, and counts them all. It is for one goroutine.
-func reporter(logger hclog.Logger, m *metrics, service, request string) func(error) {
-	failing := false
-	return func(err error) {
-		if err == nil {
-			m.answered.WithLabelValues(service, request).SetToCurrentTime()
-			if failing {
-				logger.Info("consul answers again", "request", request)
-			}
-			failing = false
-			return
-		}
-		m.errors.WithLabelValues(service, request).Inc()
-		if failing {
-			logger.Debug("consul still cannot be asked", "request", request, "error", err)
-		} else {
-			logger.Warn("consul cannot be asked: what is known stays in force", "request", request, "error", err)
-		}
-		failing = true
-	}
 }

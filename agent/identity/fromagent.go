@@ -28,7 +28,7 @@ func (s fromAgent) follow(ctx context.Context, c *Connect) error {
 
 // watchLeaf holds one blocking query open: Consul's agent renews a certificate only while somebody waits for it.
 func (s fromAgent) watchLeaf(ctx context.Context, c *Connect) {
-	report := c.reporter("leaf")
+	report := c.reporter("leaf", func() bool { return c.leaf.Value() != nil })
 	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) (*leaf, *api.QueryMeta, error) {
 		return s.askLeaf(c.service, q)
 	}, func(l *leaf, _ *api.QueryMeta, err error) {
@@ -82,7 +82,7 @@ func (s fromAgent) renewLeaf(ctx context.Context, c *Connect) {
 }
 
 func (s fromAgent) watchRoots(ctx context.Context, c *Connect) {
-	report := c.reporter("roots")
+	report := c.reporter("roots", func() bool { return c.trust.Value() != nil })
 	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) (*trust, *api.QueryMeta, error) {
 		list, meta, err := s.client.Agent().ConnectCARoots(q)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,7 +102,7 @@ func (s *fromServers) authorized(ctx context.Context) context.Context {
 }
 
 func (s *fromServers) watchRoots(ctx context.Context, c *Connect, ca connectca.ConnectCAServiceClient) {
-	report := c.reporter("roots")
+	report := c.reporter("roots", func() bool { return c.trust.Value() != nil })
 	pause := retry.New(100*time.Millisecond, 5*time.Second)
 	for ctx.Err() == nil {
 		err := s.streamRoots(ctx, ca, func(t *trust) {
@@ -163,6 +164,17 @@ func rootList(a *connectca.WatchRootsResponse) *api.CARootList {
 	return list
 }
 
+// wrongPort is what to look at where no connection comes about, from the words of gRPC and crypto/tls.
+func wrongPort(text string) string {
+	switch {
+	case strings.Contains(text, "first record does not look like a TLS handshake"):
+		return ": the port speaks plaintext, as grpc (8502) does; grpc_tls (8503) is the one for TLS"
+	case strings.Contains(text, "error reading server preface"):
+		return ": the port wants TLS, as grpc_tls (8503) does, or is not for gRPC"
+	}
+	return ""
+}
+
 // explain says in an operator's words what a server has answered.
 func (s *fromServers) explain(service string, err error) error {
 	answer, ok := status.FromError(err)
@@ -176,6 +188,8 @@ func (s *fromServers) explain(service string, err error) error {
 		text += "; add to the token's policy: " + right.Rule()
 	case codes.Unauthenticated:
 		text = consulacl.Explain(text, "")
+	case codes.Unavailable:
+		text += wrongPort(text)
 	case codes.Unimplemented:
 		text += ": it is neither a Consul server nor an agent that passes requests on to one"
 	}

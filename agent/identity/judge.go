@@ -83,7 +83,7 @@ func (p *Peer) verify(roots *x509.CertPool, sums map[rootSum]bool) error {
 func (c *Connect) Judge(p *Peer) error {
 	t := c.trust.Value()
 	if t == nil {
-		return fmt.Errorf("%w: %s: no roots from Consul yet", ErrNotReady, c.service)
+		return c.noRoots()
 	}
 	source, roots, err := t.member(p.certs[0], true, c.now())
 	if err != nil {
@@ -94,7 +94,7 @@ func (c *Connect) Judge(p *Peer) error {
 	}
 	r := c.rules.Value()
 	if _, ruled := r.first(source.Service); !r.known || !ruled && !r.defaultKnown {
-		return fmt.Errorf("%w: %s: no intentions from Consul yet", ErrNotReady, c.service)
+		return c.noIntentions()
 	}
 	return c.permit(source)
 }

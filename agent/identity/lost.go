@@ -115,7 +115,7 @@ func (l *leaf) choose(domain string, now time.Time) (*tls.Certificate, error) {
 func (c *Connect) certificateFor(domain string) (*tls.Certificate, error) {
 	l := c.leaf.Value()
 	if l == nil {
-		return nil, fmt.Errorf("%w: %s: no certificate from Consul yet", ErrNotReady, c.service)
+		return nil, c.noCertificate()
 	}
 	now := c.now()
 	if t := c.trust.Value(); t != nil && t.accepts(domain, false, now) == nil {

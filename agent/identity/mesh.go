@@ -28,6 +28,7 @@ type Mesh struct {
 	client  *api.Client
 	logger  hclog.Logger
 	metrics *metrics
+	trouble trouble
 	state   *watch.Cell[*meshTLS] // nil: not known yet
 }
 
@@ -59,7 +60,7 @@ func (m *Mesh) Inherit(from *Mesh) { m.state.Set(from.state.Value()) }
 
 // Run follows the entry until ctx ends, by a blocking query. Any token that is valid may read it.
 func (m *Mesh) Run(ctx context.Context) {
-	report := reporter(m.logger, m.metrics, "", "mesh")
+	report := reporter(m.logger, m.metrics, &m.trouble, "", "mesh", func() bool { return m.state.Value() != nil })
 	var told []string
 	blockq.Run(ctx, blockq.Options{}, func(q *api.QueryOptions) ([]api.ConfigEntry, *api.QueryMeta, error) {
 		// The list has an index also while there is no entry, which a plain read has not.
@@ -83,7 +84,7 @@ func (m *Mesh) Run(ctx context.Context) {
 // Ready returns nil when it is known what the entry says, and else an ErrNotReady.
 func (m *Mesh) Ready() error {
 	if m.state.Value() == nil {
-		return fmt.Errorf("%w: no answer from Consul yet about the mesh config entry", ErrNotReady)
+		return m.trouble.missing("no answer from Consul yet about the mesh config entry", "mesh")
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 // keepLeaf has a certificate signed, and another one when two thirds of its life are over or the root that signs is another.
 // The one before stays in use until then.
 func (s *fromServers) keepLeaf(ctx context.Context, c *Connect, ca connectca.ConnectCAServiceClient) {
-	report := c.reporter("leaf")
+	report := c.reporter("leaf", func() bool { return c.leaf.Value() != nil })
 	pause := retry.New(200*time.Millisecond, time.Minute)
 	var due time.Time // when to ask; zero: now
 	var known *trust  // due takes account of it

@@ -108,7 +108,7 @@ func (c *Connect) setLeaf(l *leaf) {
 	if !first {
 		c.metrics.rotations.WithLabelValues(c.service, "leaf").Inc()
 	}
-	c.logger.Debug("new certificate", "serial", l.cert.Leaf.SerialNumber, "until", l.cert.Leaf.NotAfter)
+	c.logger.Info("new certificate", "serial", l.cert.Leaf.SerialNumber, "until", l.cert.Leaf.NotAfter)
 	if err := l.valid(c.now()); err != nil {
 		c.logger.Warn("the new certificate from Consul cannot be used now: are the clocks right?", "error", err)
 	}
@@ -126,7 +126,7 @@ func (c *Connect) setTrust(t *trust) {
 	if old != nil {
 		c.metrics.rotations.WithLabelValues(c.service, "roots").Inc()
 	}
-	c.logger.Debug("new roots", "trust_domain", t.domain, "roots", len(t.roots), "active", t.active)
+	c.logger.Info("new roots", "trust_domain", t.domain, "roots", len(t.roots), "active", t.active)
 	if old != nil && old.domain != t.domain {
 		c.logger.Warn("consul is another cluster now: it has lost its data, or was replaced; the one before goes on to count for a while",
 			"trust_domain", t.domain, "before", old.domain, "for", moveGrace)

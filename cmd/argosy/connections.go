@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +26,9 @@ Usage: argosy connections [options]
 
   Lists the live connections of a running agent, the oldest first: since when,
   how long nothing has moved, who, where to, and how many bytes in from the
-  client and out to it. With -close it ends them.
+  client and out to it. PEER is what clients have proved to be by their
+  certificates; (denied) stands where one may not connect any more, and -json
+  says why. With -close it ends them.
 
 Options:
 ` + strings.TrimPrefix(oneAgentFlags, "\n") + `
@@ -124,9 +127,14 @@ func (c *connectionsCommand) list(f *oneAgentFlagSet, q url.Values) int {
 			c.json(all)
 			return nil
 		}
-		rows := [][]string{{"ID", "AGE", "QUIET", "LISTENER", "CLIENT", "NAME", "ENDPOINT", "IN", "OUT"}}
+		peers := slices.ContainsFunc(all, func(i agent.ConnectionInfo) bool { return i.Peer != "" })
+		header := []string{"ID", "AGE", "QUIET", "LISTENER", "CLIENT", "NAME", "ENDPOINT", "IN", "OUT"}
+		if peers {
+			header = slices.Insert(header, peerColumn, "PEER")
+		}
+		rows := [][]string{header}
 		for _, i := range all {
-			rows = append(rows, connectionRow(i))
+			rows = append(rows, connectionRow(i, peers))
 		}
 		c.table(rows)
 		if more {
@@ -136,8 +144,11 @@ func (c *connectionsCommand) list(f *oneAgentFlagSet, q url.Values) int {
 	})
 }
 
+// peerColumn is where it says who clients have proved to be, if any has.
+const peerColumn = 5
+
 // connectionRow keeps the table within 120 columns.
-func connectionRow(i agent.ConnectionInfo) []string {
+func connectionRow(i agent.ConnectionInfo, peers bool) []string {
 	quiet, endpoint := "-", i.Endpoint
 	if i.Quiet != nil {
 		quiet = age(*i.Quiet)
@@ -145,14 +156,28 @@ func connectionRow(i agent.ConnectionInfo) []string {
 	switch {
 	case i.Phase != "open":
 		endpoint = "(" + i.Phase + ")"
+	case i.Denied != "": // and open all the same
+		endpoint = "(denied) " + endpoint
 	case i.Draining:
 		endpoint += " leaves"
 	}
 	clip := func(text string, width int) string { return terminal.Clip(terminal.OneLine(text), width) }
-	return []string{
-		strconv.FormatUint(i.ID, 10), age(i.Age), quiet, clip(i.Listener, 12), clip(i.Client, 21), clip(i.Name, 20),
+	listener, name := 12, 20
+	if peers {
+		listener, name = 10, 14
+	}
+	row := []string{
+		strconv.FormatUint(i.ID, 10), age(i.Age), quiet, clip(i.Listener, listener), clip(i.Client, 21), clip(i.Name, name),
 		clip(endpoint, 22), terminal.Bytes(i.In), terminal.Bytes(i.Out),
 	}
+	if peers {
+		peer := "-"
+		if i.Peer != "" {
+			peer = clip(i.Peer, 10)
+		}
+		row = slices.Insert(row, peerColumn, peer)
+	}
+	return row
 }
 
 func age(seconds float64) string { return terminal.Age(time.Duration(seconds * float64(time.Second))) }

@@ -93,11 +93,32 @@ func TestConnections(t *testing.T) {
 func TestConnectionRowFits(t *testing.T) {
 	quiet := 119.0
 	long := strings.Repeat("x", 200)
-	row := connectionRow(agent.ConnectionInfo{
-		ID: 9_999_999, Listener: long, Client: long, Name: long, Endpoint: long, Phase: "open", Age: 119, Quiet: &quiet, In: 999_000, Out: 999_000,
-	})
-	if n := utf8.RuneCountInString(strings.Join(row, "  ")); n > 120 {
-		t.Errorf("%d columns: %q", n, row)
+	info := agent.ConnectionInfo{
+		ID: 9_999_999, Listener: long, Client: long, Peer: long, Name: long, Endpoint: long, Phase: "open", Age: 119, Quiet: &quiet, In: 999_000, Out: 999_000,
+	}
+	for _, peers := range []bool{false, true} {
+		row := connectionRow(info, peers)
+		if n := utf8.RuneCountInString(strings.Join(row, "  ")); n > 120 {
+			t.Errorf("%d columns: %q", n, row)
+		}
+	}
+	info.Denied, info.Peer = "denied: web to db: intention deny web", "web"
+	if row := connectionRow(info, true); row[peerColumn] != "web" || !strings.HasPrefix(row[7], "(denied) ") {
+		t.Errorf("denied: %q", row)
+	}
+	info.Peer = ""
+	if row := connectionRow(info, true); row[peerColumn] != "-" {
+		t.Errorf("without a certificate: %q", row)
+	}
+}
+
+// A name that stands for nothing is said to be that, and the log says how to find out why.
+func TestRoutesToNothing(t *testing.T) {
+	var out strings.Builder
+	c := &routesCommand{&meta{out: &out}}
+	c.show(agent.RoutesInfo{Destinations: []agent.DestinationInfo{{Name: "/svc/none", Status: "ok"}}}, false, false)
+	if !regexp.MustCompile(`(?m)^/svc/none +- +- +nothing +- +-$`).MatchString(out.String()) {
+		t.Error(out.String())
 	}
 }
 

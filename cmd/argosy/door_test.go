@@ -191,7 +191,7 @@ func TestCommandsAtTheDoor(t *testing.T) {
 		env  []string
 		errs string // a part of the complaint; empty: it works
 	}{
-		{args: "routes|-address|" + address, errs: "agent at http://" + address + ": answers 400 Bad Request"},
+		{args: "routes|-address|" + address, errs: "agent at http://" + address + ": speaks TLS; say https://"},
 		{args: "routes|-address|https://" + address, errs: "certificate signed by unknown authority"},
 		{args: "routes|-address|" + address + "|-ca-file|" + server.CA, errs: "401 Unauthorized; ARGOSY_ADMIN_TOKEN_FILE names"},
 		{args: "routes|-agent|" + address + "|-ca-file|" + server.CA + "|-token-file|" + token},
@@ -203,6 +203,7 @@ func TestCommandsAtTheDoor(t *testing.T) {
 		{args: "dtab|plan|-dtab|/svc => /$/inet/127.0.0.1|-agent|" + address + "|-agent-ca-file|" + server.CA + "|-agent-token-file|" + token, errs: "its table is in its configuration"},
 		{args: "dtab|explain|/svc/9|-agent|https://" + address + "|-agent-ca-file|" + server.CA + "|-agent-token-file|" + token},
 		{args: "routes|-address|ftp://x", errs: "is no URL"},
+		{args: "routes|-address|unix:admin.sock", errs: "the path of a socket begins with /"},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			for _, name := range []string{"ADDRESS", "TOKEN_FILE", "CACERT", "CLIENT_CERT", "CLIENT_KEY"} {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"argosy/internal/fleet"
@@ -49,6 +51,9 @@ func (m *meta) withAgent(f *oneAgentFlagSet, run func(a *fleet.Fleet) error) int
 	}
 	defer a.Close()
 	if err := run(a); err != nil {
+		if f.agent == defaultAdmin && errors.Is(err, syscall.ECONNREFUSED) {
+			err = fmt.Errorf("%w; -address, or ARGOSY_ADMIN_ADDRESS, says where the agent's admin endpoint is", err)
+		}
 		return m.fail(withAdminHint(err))
 	}
 	return exitOK

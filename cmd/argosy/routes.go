@@ -12,6 +12,7 @@ import (
 	"argosy/agent"
 	"argosy/internal/fleet"
 	"argosy/internal/terminal"
+	"argosy/namer"
 )
 
 type routesCommand struct{ *meta }
@@ -88,7 +89,11 @@ func (c *routesCommand) show(info agent.RoutesInfo, listeners, settings bool) {
 	rows := [][]string{{"NAME", "CLUSTER", "SHARE", "STATUS", "ENDPOINTS", "OPEN"}}
 	for _, d := range info.Destinations {
 		if len(d.Clusters) == 0 {
-			rows = append(rows, []string{d.Name, "-", "-", terminal.OneLine(d.Status + " " + d.Error), "-", "-"})
+			status := d.Status
+			if status == namer.OK.String() {
+				status = "nothing" // the table is in order, and leads nowhere
+			}
+			rows = append(rows, []string{d.Name, "-", "-", terminal.OneLine(strings.TrimSpace(status + " " + d.Error)), "-", "-"})
 		}
 		for _, k := range d.Clusters {
 			open := 0

@@ -74,6 +74,8 @@ func Explain(text, path string) string {
 	switch {
 	case strings.Contains(text, "ACL not found"):
 		return text + ": Consul does not know the token: it was deleted, has expired or is of another Consul; give another one"
+	case strings.Contains(text, "ACL token must be provided"): // as gRPC says it
+		return text + ": set token_file, or CONSUL_HTTP_TOKEN"
 	case !strings.Contains(text, "Permission denied"):
 		return text
 	}

@@ -19,6 +19,7 @@ func TestExplain(t *testing.T) {
 		{`Permission denied: anonymous token lacks permission 'service:write' on "web". The anonymous token is used implicitly when a request does not specify a token.`,
 			"", `token. Set token_file, or CONSUL_HTTP_TOKEN, to a token whose policy has: service "web" { policy = "write" }`},
 		{"ACL not found", "/v1/kv/x", "ACL not found: Consul does not know the token: it was deleted, has expired"},
+		{"An ACL token must be provided (via the `x-consul-token` metadata field) to call this endpoint", "", "endpoint: set token_file, or CONSUL_HTTP_TOKEN"},
 		{"rpc error making call: ACL not found", "", "Consul does not know the token"},
 	} {
 		if got := Explain(c.text+"\n", c.path); !strings.HasPrefix(got, c.text) || !strings.Contains(got, c.want) {

@@ -82,6 +82,9 @@ func newAgent(text string, o Options, files *tlsfiles.Files) (*agent, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	if path, local := strings.CutPrefix(text, "unix:"); local || strings.HasPrefix(text, "/") {
+		if !strings.HasPrefix(path, "/") {
+			return nil, fmt.Errorf("address of an agent %q: the path of a socket begins with /, such as unix:/run/argosy/admin.sock", text)
+		}
 		path = "/" + strings.TrimLeft(path, "/")
 		a.name, a.base = "unix:"+path, "http://localhost"
 		transport.Proxy = nil
@@ -157,6 +160,8 @@ func (f *Fleet) ask(ctx context.Context, method string, a *agent, path string, q
 			return ErrUnauthorized
 		case json.Unmarshal(text, &refused) == nil && refused.Error != "":
 			return errors.New(refused.Error)
+		case resp.StatusCode == http.StatusBadRequest && strings.Contains(string(text), "HTTP request to an HTTPS server"): // as Go says it
+			return errors.New("speaks TLS; say https:// in its address")
 		case resp.StatusCode == http.StatusNotFound:
 			return ErrNotAgent
 		}

@@ -84,13 +84,15 @@ func (d *Decoder) unknown(at Range, name string, isBlock bool, raw any) (message
 	if isBlock {
 		kind = "block"
 	}
-	where, keys, blocks := d.allowedAt(at, raw)
+	where, keys, blocks, inside := d.allowedAt(at, name, raw)
 	message = fmt.Sprintf("unknown %s %q%s", kind, name, where)
 	switch {
 	case isBlock && slices.Contains(keys, name):
 		return message, fmt.Sprintf("%s is a key: write %s = ...", name, name)
 	case !isBlock && slices.Contains(blocks, name):
 		return message, fmt.Sprintf("%s is a block: write %s { ... }", name, name)
+	case !isBlock && len(inside) > 0:
+		return message, fmt.Sprintf("it is a key of the block %s { ... }", strings.Join(inside, ", or of "))
 	}
 	closest, best := math.MaxInt, ""
 	for _, known := range slices.Concat(keys, blocks) {
@@ -111,11 +113,11 @@ func (d *Decoder) unknown(at Range, name string, isBlock bool, raw any) (message
 	return message, strings.Join(parts, "; ")
 }
 
-// allowedAt finds the keys and blocks that may stand at a place.
-func (d *Decoder) allowedAt(at Range, raw any) (where string, keys, blocks []string) {
+// allowedAt finds the keys and blocks that may stand at a place, and those of the blocks in which name is a key.
+func (d *Decoder) allowedAt(at Range, name string, raw any) (where string, keys, blocks, inside []string) {
 	f := d.files[at.Filename]
 	if raw == nil || f == nil {
-		return "", nil, nil
+		return "", nil, nil, nil
 	}
 	around := f.BlocksAtPos(at.Start)
 	if n := len(around); n > 0 && around[n-1].TypeRange.Start == at.Start {
@@ -141,10 +143,18 @@ func (d *Decoder) allowedAt(at Range, raw any) (where string, keys, blocks []str
 		}
 		for _, b := range schema.Blocks {
 			blocks = append(blocks, b.Type)
+			child := blockType(t, b.Type)
+			if child == nil || child.Kind() != reflect.Struct {
+				continue
+			}
+			below, _ := gohcl.ImpliedBodySchema(reflect.New(child).Interface())
+			if slices.ContainsFunc(below.Attributes, func(a hcl.AttributeSchema) bool { return a.Name == name }) {
+				inside = append(inside, b.Type)
+			}
 		}
-		return where, keys, blocks
+		return where, keys, blocks, inside
 	}
-	return where, nil, nil
+	return where, nil, nil, nil
 }
 
 // blockType returns the struct type of the block with that name in the struct type t, or nil.

@@ -184,7 +184,11 @@ func (w *follower) trouble(err error) {
 	if !w.heard {
 		w.recall("consul cannot be asked")
 	}
-	w.logger.Log(w.namer.level(hclog.Warn), "consul cannot be asked: what is known stays in use", "known", len(w.fresh)+len(w.kept), "error", err)
+	message := "consul cannot be asked: what is known stays in use"
+	if !w.heard && len(w.fresh)+len(w.kept) == 0 {
+		message = "consul cannot be asked, and nothing is known yet: the name is nothing before it answers"
+	}
+	w.logger.Log(w.namer.level(hclog.Warn), message, "known", len(w.fresh)+len(w.kept), "error", err)
 }
 
 // recall takes up what was known before a restart.

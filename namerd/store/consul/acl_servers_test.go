@@ -64,7 +64,12 @@ func TestPoliciesOfTables(t *testing.T) {
 		}
 	}
 	const write = `add to its policy: key "namerd/dtabs/web" { policy = "write" }`
-	says("reader writes", r.Put(ctx, "web", one), write)
+	err = r.Put(ctx, "web", one)
+	says("reader writes", err, write)
+	says("reader writes", err, `its history: Permission denied: the token lacks key:write on "namerd/dtabs/.history/"; add to its policy: key_prefix "namerd/dtabs/.history/" { policy = "write" }`)
+	if n := strings.Count(err.Error(), "add to its policy"); n != 2 {
+		t.Errorf("%d rules for one change: %v", n, err)
+	}
 	says("reader deletes", r.Delete(ctx, "web"), write)
 	says("reader creates", r.Create(ctx, "new", one), `key "namerd/dtabs/new" { policy = "write" }`)
 	none := with(`node_prefix "" { policy = "read" }`)

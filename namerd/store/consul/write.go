@@ -175,18 +175,23 @@ func (s *Store) commit(ctx context.Context, key string, ops api.TxnOps) error {
 		return fmt.Errorf("write %s to Consul: it is refused without a reason", key)
 	}
 	var problems []error
+	forgetful := false // the token may not write the history, which has been said
 	for _, e := range answer.Errors {
 		known := e.OpIndex >= 0 && e.OpIndex < len(ops)
 		own := known && ops[e.OpIndex].KV.Key == key
 		if (own || known && ops[e.OpIndex].KV.Verb == api.KVCAS) && !refusal(e.What) {
 			return errStale
 		}
-		why := consulacl.Explain(e.What, "/v1/txn")
-		err := errors.New(why)
-		if own {
-			err = fmt.Errorf("%w: %s", errTable, why)
+		switch {
+		case own:
+			problems = append(problems, fmt.Errorf("%w: %s", errTable, consulacl.Explain(e.What, "/v1/txn")))
+		case !known || !denied(errors.New(e.What)):
+			problems = append(problems, errors.New(consulacl.Explain(e.What, "/v1/txn")))
+		case !forgetful: // a rule for the key of one change would be of no use for the next one
+			forgetful = true
+			histories := consulacl.Right{Resource: "key", Name: s.prefix + "/" + historyFolder + "/", Prefix: true, Access: consulacl.Write}
+			problems = append(problems, errors.New(consulacl.Lacks("its history: Permission denied", histories)))
 		}
-		problems = append(problems, err)
 	}
 	return fmt.Errorf("write %s to Consul: %w", key, errors.Join(problems...))
 }

@@ -12,6 +12,7 @@ listener "redis" {
   destination = "/svc/redis"
   tls = {}
   sni_prefix = "/sni"
+  on_deny    = "close"
 }
 namer "io.l5d.fs" {
   rootdir = "/tmp"
