@@ -73,7 +73,7 @@ type Agent struct {
 	running  bool
 	states   map[string]*listenerState // by listener
 	retired  []*listener               // gone from the configuration, with connections or their metrics left
-	guards   map[identityKey]*guard    // of the clients of listeners, also of some that are gone
+	guards   map[guardKey]*guard       // of the clients of listeners, also of some that are gone
 	registry *registry
 	before   *handover.Inheritance // of the process before this one; nil: there was none
 	offering *handover.Offering    // to the one after it; nil: none
@@ -102,7 +102,7 @@ func New(cfg *config.Config, deps Deps) (*Agent, error) {
 		deps: deps, began: time.Now(), logger: deps.Logger, metrics: m, names: newNames(m, deps.Logger),
 		census: newCensus(), failures: &warnings{}, planning: make(chan struct{}, 1), started: make(chan struct{}), drain: make(chan struct{}),
 		closed: make(chan struct{}), drained: make(chan struct{}),
-		ripeTime: ripeTime, states: map[string]*listenerState{}, guards: map[identityKey]*guard{}, access: accesslog.New(deps.Logger, m.unlogged),
+		ripeTime: ripeTime, states: map[string]*listenerState{}, guards: map[guardKey]*guard{}, access: accesslog.New(deps.Logger, m.unlogged),
 	}
 	if err := a.chooseRelay(cfg.Relay); err != nil {
 		return nil, err

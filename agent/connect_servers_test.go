@@ -409,8 +409,23 @@ func TestAcceptingConnect(t *testing.T) {
 	if who, err := as(web, 0); who != "app" {
 		t.Errorf("after a reload %s answers, %v", who, err)
 	}
-	next.Listeners = next.Listeners[1:]
-	if err := p.agent.Reload(&next); err != nil || p.agent.current.Load().mesh != nil {
+	// What is known stays in force where the way to Consul is another one, and leads nowhere.
+	cut := next
+	cut.Consul.Address = "http://" + downAddress(t)
+	cut.Namers = nil
+	cut.Dtab = config.Dtab{Namespace: "default", Static: new(mustDtab("/svc/app => /$/inet/127.1/" + app.addr[strings.LastIndexByte(app.addr, ':')+1:]))}
+	if err := p.agent.Reload(&cut); err != nil {
+		t.Fatal(err)
+	}
+	if who, err := as(web, tls.VersionTLS12); err == nil {
+		t.Errorf("with a Consul that is down %s answers to TLS 1.2", who)
+	}
+	if who, err := as(web, 0); who != "app" {
+		t.Errorf("with a Consul that is down %s answers, %v", who, err)
+	}
+	without := cut
+	without.Listeners = cut.Listeners[1:]
+	if err := p.agent.Reload(&without); err != nil || p.agent.current.Load().mesh != nil {
 		t.Errorf("a reload without Connect: %v", err)
 	}
 }

@@ -99,7 +99,7 @@ func (a *Agent) adminPeers(g *generation, identityOf func(identityKey) (*liveIde
 			return verify(s)
 		}
 	}
-	return &door.Peers{TLS: server, Verify: authority.Authorize, Name: identity.PeerName}, nil
+	return &door.Peers{TLS: i.mesh.Server(server), Verify: authority.Authorize, Name: identity.PeerName}, nil
 }
 
 // commitAdmin makes the admin endpoint of g the one that serves, by the rules of g.

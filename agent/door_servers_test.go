@@ -94,6 +94,14 @@ func TestConnectDoor(t *testing.T) {
 	if got := ask(); got != 200 {
 		t.Fatalf("ops: %d", got)
 	}
+	old := client(nil)
+	old.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS12
+	if got := status(t, old, "GET", base+"/health", ""); got != 200 {
+		t.Errorf("by TLS 1.2: %d", got)
+	}
+	setMesh(t, c, &api.MeshTLSConfig{Incoming: &api.MeshDirectionalTLSConfig{TLSMinVersion: "TLSv1_3"}})
+	eventually(t, "TLS 1.2 is refused, as the mesh config entry says", func() bool { return status(t, old, "GET", base+"/health", "") == 0 })
+
 	intend(map[string]api.IntentionAction{"ops": api.IntentionActionDeny})
 	eventually(t, "ops is refused", func() bool { return ask() != 200 })
 	if conn, who := p.dial("redis"); who != "one" {

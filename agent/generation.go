@@ -157,7 +157,6 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			if i.mesh, err = mesh(); err != nil {
 				return nil, err
 			}
-			i.inherit(old.identities[k])
 		}
 		i.judge = judgeOf(i.Identity)
 		g.identities[k] = i
@@ -179,7 +178,7 @@ func (a *Agent) prepare(cfg *config.Config, old *generation) (g *generation, und
 			return nil, nil, fmt.Errorf("listener %q: %w", c.Name, err)
 		}
 		if c.TLS.AsksClients() {
-			key := serverKey(c.TLS)
+			key := guardOf(c)
 			if l.guard = a.guards[key]; l.guard == nil {
 				l.guard = newGuard(a)
 				a.guards[key] = l.guard
@@ -332,11 +331,11 @@ func (g *generation) begin(old *generation) {
 	}
 	g.begun = true
 	if g.mesh != old.mesh {
-		g.mesh.start()
+		g.mesh.start(old.mesh)
 	}
 	for k, i := range g.identities {
-		if old.identities[k] != i {
-			i.start()
+		if before := old.identities[k]; before != i {
+			i.start(before)
 		}
 	}
 	if g.naming != old.naming {

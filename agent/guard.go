@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,12 +16,27 @@ import (
 	"argosy/agent/outcome"
 )
 
+// guardKey says whose clients a guard knows: those of a Connect service, or those of one listener with certificates from files,
+// which has a list of its own of those that may come in.
+type guardKey struct {
+	identity identityKey
+	listener string // "": any
+}
+
+func guardOf(l config.Listener) guardKey {
+	if l.TLS.Connect != "" {
+		return guardKey{identity: serverKey(l.TLS)}
+	}
+	return guardKey{serverKey(l.TLS), l.Name}
+}
+
 // guard knows the clients that one identity has let in, and judges them again whenever the identity may think otherwise.
 // Each connection is on the list from its handshake to its end, so that no change can slip by in between. The guard goes on
 // after its identity has left the configuration, for as long as there are such connections.
 type guard struct {
 	agent *Agent
 	judge atomic.Pointer[liveIdentity] // that judges now
+	ids   atomic.Pointer[[]string]     // the SPIFFE ids that clients may have; none: any. Another pointer where they are others
 	poke  chan struct{}                // of one: the identity or the configuration is another
 
 	mu     sync.Mutex
@@ -47,6 +63,7 @@ type guest struct {
 // verdict is what a judge has said. It is never changed.
 type verdict struct {
 	by      *liveIdentity
+	ids     *[]string
 	version uint64 // of its knowledge, at least
 	denied  error  // nil: the client may stay
 	since   time.Time
@@ -55,14 +72,21 @@ type verdict struct {
 var errIdentityGone = errors.New("what its client was judged by is not configured any more")
 
 func newGuard(a *Agent) *guard {
-	return &guard{agent: a, poke: make(chan struct{}, 1), guests: map[[sha256.Size]byte]*guest{}}
+	g := &guard{agent: a, poke: make(chan struct{}, 1), guests: map[[sha256.Size]byte]*guest{}}
+	g.ids.Store(&[]string{})
+	return g
 }
 
 // watchClients makes the identities of a generation judge the clients of its listeners. The generation is current. It
 // returns the identities that do not judge any more.
 func (a *Agent) watchClients(g *generation) (before []*liveIdentity) {
+	for _, l := range g.listeners {
+		if l.guard != nil && !slices.Equal(*l.guard.ids.Load(), l.config.TLS.ClientIDs) {
+			l.guard.ids.Store(&l.config.TLS.ClientIDs)
+		}
+	}
 	for key, guard := range a.guards {
-		if i := g.identities[key]; i != nil {
+		if i := g.identities[key.identity]; i != nil {
 			if b := guard.use(i); b != nil && b != i {
 				before = append(before, b)
 			}
@@ -110,7 +134,7 @@ func (a *Agent) closeGuards(force bool) {
 			continue
 		}
 		delete(a.guards, key)
-		if i := guard.judge.Load(); i != nil && i != current.identities[key] {
+		if i := guard.judge.Load(); i != nil && i != current.identities[key.identity] && !a.judges(i) {
 			i.stop()
 		}
 	}
@@ -204,9 +228,11 @@ func (x *guest) current() *verdict {
 		return v
 	}
 	old, i := x.verdict.Load(), x.guard.judge.Load()
-	v := &verdict{by: i}
+	v := &verdict{by: i, ids: x.guard.ids.Load()}
 	v.version, _ = i.judge.Changed().Load() // before it judges: what changes meanwhile makes this verdict an old one
-	v.denied = i.judge.Judge(x.Peer)
+	if v.denied = x.Covered(*v.ids); v.denied == nil {
+		v.denied = i.judge.Judge(x.Peer)
+	}
 	switch {
 	case errors.Is(v.denied, identity.ErrNotReady):
 		v.denied = nil
@@ -236,7 +262,7 @@ func (x *guest) denial() string {
 // newest returns the verdict if it is by what is known now, else nil.
 func (x *guest) newest() *verdict {
 	v, i := x.verdict.Load(), x.guard.judge.Load()
-	if v == nil || v.by != i {
+	if v == nil || v.by != i || v.ids != x.guard.ids.Load() {
 		return nil
 	}
 	if version, _ := i.judge.Changed().Load(); version != v.version {

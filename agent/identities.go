@@ -105,14 +105,12 @@ func consulServers(cfg *config.Config) (o identity.ServersOptions, err error) {
 	return o, nil
 }
 
-// inherit makes the identity of a Connect service begin with what the one before knows, if there was one.
-func (i *liveIdentity) inherit(before *liveIdentity) {
-	if before != nil {
+// start makes it live. That of a Connect service begins with what the one before knows, if there was one: as late as this, lest
+// what that one has heard meanwhile is forgotten, such as a denial.
+func (i *liveIdentity) start(before *liveIdentity) {
+	if before != nil && i.key.connect != "" {
 		i.Identity.(*identity.Connect).Inherit(before.Identity.(*identity.Connect))
 	}
-}
-
-func (i *liveIdentity) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	i.cancel = cancel
 	i.running.Go(func() {

@@ -27,9 +27,13 @@ func newMesh(consul settings.Consul, logger hclog.Logger, reg prometheus.Registe
 	return &liveMesh{Mesh: identity.NewMesh(client, logger.Named("identity"), reg)}, nil
 }
 
-func (m *liveMesh) start() {
+// start makes it live. It begins with what the one before knows, if there was one.
+func (m *liveMesh) start(before *liveMesh) {
 	if m == nil {
 		return
+	}
+	if before != nil {
+		m.Inherit(before.Mesh)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel

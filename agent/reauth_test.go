@@ -76,7 +76,7 @@ func startJudged(t *testing.T, deny config.Deny) *judged {
 	j.opinions = &opinions{denied: map[string]error{}, changed: watch.New(uint64(0), nil)}
 	i := &liveIdentity{Identity: real.Identity, judge: j.opinions, key: key, logger: real.logger}
 	g.identities[key] = i
-	a.guards[key].use(i)
+	a.guards[guardOf(l)].use(i)
 	return j
 }
 
@@ -420,4 +420,58 @@ func TestJudgedByTheCAFile(t *testing.T) {
 	if log := p.log.String(); !strings.Contains(log, "peer=mine connections=1 on_deny=close reason=\"peer's certificate is not accepted: ") {
 		t.Errorf("the reason is not in the log")
 	}
+}
+
+// TestJudgedByTheIDs: clients are judged again when a reload says that others may come in, by the listener that they came by.
+func TestJudgedByTheIDs(t *testing.T) {
+	w := newWorld(t)
+	files := w.files("fleet", "fleet.test")
+	cfg := baseConfig(map[string][]string{"echo": {startBackend(t, "echo").addr}})
+	ids := func(services ...string) (all []string) {
+		for _, s := range services {
+			all = append(all, w.ca.ID(s).String())
+		}
+		return all
+	}
+	with := func(in, beside []string) *config.Config {
+		return edited(cfg, func(c *config.Config) {
+			c.Listeners = nil
+			for name, ids := range map[string][]string{"in": in, "beside": beside} {
+				l := listenerTo(name, "/svc/echo")
+				l.Deny.Action = config.DenyClose
+				l.TLS = &config.ServerTLS{
+					Certificates: []config.Certificate{{CertFile: files.Cert, KeyFile: files.Key}}, ClientCAFile: files.CA, ClientAuth: "required", ClientIDs: ids,
+				}
+				c.Listeners = append(c.Listeners, l)
+			}
+		})
+	}
+	p := startAgent(t, with(nil, nil))
+	connect := func(listener, service string) net.Conn {
+		t.Helper()
+		config, err := w.identity(service).ClientNamed("fleet.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, _ := p.dialTLS(listener, config)
+		return c
+	}
+	web, api, beside := connect("in", "web"), connect("in", "api"), connect("beside", "web")
+	if err := p.agent.Reload(with(ids("web", "api"), ids("web"))); err != nil {
+		t.Fatal(err)
+	}
+	echo(t, web, "still here")
+	if err := p.agent.Reload(with(ids("api"), ids("web"))); err != nil {
+		t.Fatal(err)
+	}
+	wasReset(t, web)
+	echo(t, api, "still here")
+	echo(t, beside, "still here")
+	p.expectClosed("in", "denied", 1)
+	connect("in", "api").Close()
+	if err := p.agent.Reload(with(nil, ids("other"))); err != nil {
+		t.Fatal(err)
+	}
+	wasReset(t, beside)
+	echo(t, api, "still here")
 }

@@ -109,7 +109,7 @@ listener "edge" {
 			case <-time.After(300 * time.Millisecond):
 			}
 			began := time.Now()
-			if err := try(known, time.Second); err != nil {
+			if err := try(known, 5*time.Second); err != nil { // machines that test are busy
 				t.Errorf("%s: the good name: %v", phase, err)
 			}
 			slowest = max(slowest, time.Since(began))

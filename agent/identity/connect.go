@@ -35,6 +35,7 @@ type Connect struct {
 	rules   *watch.Cell[rules]
 	changed *watch.Cell[uint64]
 	ask     chan struct{} // of one: the default action is to be asked for
+	learned time.Time     // when it was known last; only learnDefault's
 	now     func() time.Time
 }
 

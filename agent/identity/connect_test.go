@@ -207,6 +207,31 @@ func (f *fakeConsul) count() int {
 }
 
 // When a wildcard goes, what was hidden behind it must be found out; until then nobody is let in.
+// A default that has not been heard of for long, as an intention about everybody hides it, is not to hold when that one goes.
+func TestOldDefaultIsForgotten(t *testing.T) {
+	f, client := newFakeConsul(t)
+	f.byDef = "allow"
+	db := NewConnect(client, "db", testLogger(t), prometheus.NewRegistry())
+	var later atomic.Int64
+	db.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	start(t, db)
+	ready(t, db)
+	f.intend("db", intention("*", "deny", 8))
+	known := func(want bool) {
+		t.Helper()
+		eventually(t, func() error {
+			db.askDefault()
+			if r := db.rules.Value(); r.defaultKnown != want || len(r.list) != 1 {
+				return fmt.Errorf("rules %+v", r)
+			}
+			return nil
+		})
+	}
+	known(true)
+	later.Store(int64(defaultEvery))
+	known(false)
+}
+
 func TestDefaultBehindAWildcard(t *testing.T) {
 	f, client := newFakeConsul(t)
 	f.byDef = "allow"

@@ -167,8 +167,16 @@ func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
 	if strings.HasPrefix(answer.Reason, "Matched") {
 		r := c.rules.Value()
 		_, everybody := r.first(probe)
+		if everybody && r.defaultKnown && c.now().Sub(c.learned) >= defaultEvery {
+			// It cannot be asked for now, and must not hold for any longer when the intention about everybody goes.
+			c.rules.Update(func(r rules) rules {
+				r.defaultKnown, r.defaultAllow = false, false
+				return r
+			})
+		}
 		return everybody || !r.known, nil
 	}
+	c.learned = c.now()
 	changed := c.rules.Update(func(r rules) rules {
 		r.defaultKnown, r.defaultAllow = true, answer.Authorized
 		return r

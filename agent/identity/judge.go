@@ -46,6 +46,9 @@ func NewPeer(s tls.ConnectionState, at time.Time) *Peer {
 // Name is PeerName of its connections.
 func (p *Peer) Name() string { return p.name }
 
+// Covered returns an error unless the client has one of the SPIFFE ids, as in ServerOptions.ClientIDs.
+func (p *Peer) Covered(ids []string) error { return permit(p.certs[0], ids) }
+
 // PeerKey is the same for connections whose clients have shown the same certificates.
 func PeerKey(s tls.ConnectionState) [sha256.Size]byte {
 	h := sha256.New()

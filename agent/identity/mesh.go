@@ -55,6 +55,9 @@ func NewMesh(client *api.Client, logger hclog.Logger, reg prometheus.Registerer)
 	return &Mesh{client: client, logger: logger, metrics: newMetrics(reg), state: watch.New(nil, (*meshTLS).equal)}
 }
 
+// Inherit makes m know what another one knows, until Consul says something else. It is called before Run.
+func (m *Mesh) Inherit(from *Mesh) { m.state.Set(from.state.Value()) }
+
 // Run follows the entry until ctx ends, by a blocking query. Any token that is valid may read it.
 func (m *Mesh) Run(ctx context.Context) {
 	report := reporter(m.logger, m.metrics, &m.trouble, "", "mesh", func() bool { return m.state.Value() != nil })

@@ -97,7 +97,7 @@ func newClient(s settings.Consul, a *alarm) (*api.Client, *Link, error) {
 		timeout = 10 * time.Second
 	}
 	pool := func(connections int) *http.Transport { return newPool(dialer(socket, a), secure, connections) }
-	c.HttpClient = &http.Client{Transport: &transport{
+	c.HttpClient = &http.Client{CheckRedirect: stay, Transport: &transport{
 		watches:  pool(maxWatches),
 		steady:   pool(maxSteady),
 		shared:   pool(maxShared),
@@ -115,6 +115,9 @@ func newClient(s settings.Consul, a *alarm) (*api.Client, *Link, error) {
 	}
 	return client, link, nil
 }
+
+// stay follows no redirect, which would take the token along. Consul's API has none.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // onlyDefault refuses what would send requests to another place than all the rest goes by.
 func onlyDefault(environment *api.Config) error {
