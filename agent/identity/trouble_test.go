@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"argosy/internal/devca"
-
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -77,20 +75,9 @@ func TestServersWrongPort(t *testing.T) {
 	t.Parallel()
 	consul, client := newFakeConsul(t)
 	consul.byDef = "allow"
-	ca, err := devca.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	issued, err := ca.Issue("server")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := tls.X509KeyPair(issued.Cert, issued.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := newRoot(t)
 	plain := newFakeServers(t, nil)
-	secure := newFakeServers(t, &tls.Config{Certificates: []tls.Certificate{cert}})
+	secure := newFakeServers(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{root.cert.Raw}, PrivateKey: root.key}}})
 	for _, c := range []struct {
 		address string
 		tls     *tls.Config
