@@ -79,7 +79,7 @@ func (f *Files) ClientWith(o ClientOptions) (*tls.Config, error) {
 func describe(c *x509.Certificate) string {
 	switch len(c.URIs) {
 	case 0:
-		return fmt.Sprintf("%q, without a URI", certificateName(c))
+		return fmt.Sprintf("%q (without a URI)", certificateName(c))
 	case 1:
 		return c.URIs[0].String()
 	}
