@@ -3,8 +3,12 @@
 #
 #   consul acl policy create -name argosy-scheduler -rules @acl/scheduler.hcl
 
-# Each of the services in `discovery`, by its name.
-service "argosy-proxy" {
+# Each of the services in `discovery`, by its name: here those of jobs/.
+service "proxy" {
+  policy = "read"
+}
+
+service "entry" {
   policy = "read"
 }
 
