@@ -38,9 +38,10 @@ func TestConnectDoor(t *testing.T) {
 		for name, action := range sources {
 			entry.Sources = append(entry.Sources, &api.SourceIntention{Name: name, Action: action})
 		}
-		if _, _, err := c.Client.ConfigEntries().Set(entry, nil); err != nil {
-			t.Fatal(err)
-		}
+		consultest.Eventually(t, patience, func() error { // a new leader has them read-only for a moment
+			_, _, err := c.Client.ConfigEntries().Set(entry, nil)
+			return err
+		})
 	}
 	intend(map[string]api.IntentionAction{"ops": api.IntentionActionAllow, "web": api.IntentionActionAllow, "denied": api.IntentionActionDeny})
 	b := startBackend(t, "one")

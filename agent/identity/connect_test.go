@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -475,4 +476,32 @@ func TestMetricsEnd(t *testing.T) {
 func TestConnectImplementsIdentity(t *testing.T) {
 	var _ Identity = (*Connect)(nil)
 	var _ Identity = (*Files)(nil)
+}
+
+// An answer about the default that does not come holds up no end, and so no reload.
+func TestEndWhileConsulIsSilent(t *testing.T) {
+	f, client := newFakeConsul(t)
+	f.silent["/authorize"] = true
+	defer f.change(func() { delete(f.silent, "/authorize") })
+	db := NewConnect(client, "db", testLogger(t), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- db.Run(ctx) }()
+	eventually(t, func() error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if !slices.Contains(f.paths, "/v1/agent/connect/authorize") {
+			return errors.New("not asked")
+		}
+		return nil
+	})
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second): // the client's own limit is 10 s
+		t.Error("it waits for the answer")
+	}
 }

@@ -134,7 +134,7 @@ func (c *Connect) learnDefault(ctx context.Context) {
 			}
 			continue
 		}
-		settled, err := c.askAuthorize(l)
+		settled, err := c.askAuthorize(ctx, l)
 		if ctx.Err() != nil {
 			return
 		}
@@ -152,13 +152,13 @@ func (c *Connect) learnDefault(ctx context.Context) {
 }
 
 // askAuthorize asks whether the probe may connect. It is not settled when Consul's cached answer and the intentions
-// that we know disagree, which they do for some milliseconds after a change. The request has the client's own time
-// limit: the library lets no context through.
-func (c *Connect) askAuthorize(l *leaf) (settled bool, err error) {
+// that we know disagree, which they do for some milliseconds after a change. The library's own request lets no context through.
+func (c *Connect) askAuthorize(ctx context.Context, l *leaf) (settled bool, err error) {
 	source := l.id
 	source.Service = probe
-	answer, err := c.client.Agent().ConnectAuthorize(&api.AgentAuthorizeParams{Target: c.service, ClientCertURI: source.String()})
-	if err != nil {
+	question := api.AgentAuthorizeParams{Target: c.service, ClientCertURI: source.String()}
+	var answer api.AgentAuthorize
+	if _, err := c.client.Raw().Write("/v1/agent/connect/authorize", question, &answer, (&api.WriteOptions{}).WithContext(ctx)); err != nil {
 		return false, err
 	}
 	if answer.Reason == "" {

@@ -235,7 +235,7 @@ func TestDefaultWithoutReason(t *testing.T) {
 	ready(t, db)
 	for _, body := range []string{`{}`, `null`, `{"Authorized":false}`} {
 		f.change(func() { f.garbage = body })
-		if settled, err := db.askAuthorize(db.leaf.Value()); err == nil || settled {
+		if settled, err := db.askAuthorize(t.Context(), db.leaf.Value()); err == nil || settled {
 			t.Errorf("%s: settled %v", body, settled)
 		}
 		if r := db.rules.Value(); !r.defaultAllow {

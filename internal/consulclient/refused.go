@@ -65,11 +65,14 @@ const (
 var allKinds = [...]string{kindAuthorize, kindCatalog, kindConfig, kindIntentions, kindKV, kindLeaf, kindOther, kindRegister,
 	kindResolver, kindRoots}
 
+// authorizePath is where Consul's agent says whether a service may connect.
+const authorizePath = "/v1/agent/connect/authorize"
+
 // kinds are by the beginnings of paths.
 var kinds = [...]struct{ prefix, kind string }{
 	{"/v1/agent/connect/ca/leaf/", kindLeaf},
 	{"/v1/agent/connect/ca/roots", kindRoots},
-	{"/v1/agent/connect/authorize", kindAuthorize},
+	{authorizePath, kindAuthorize},
 	{"/v1/connect/intentions", kindIntentions},
 	{"/v1/health/", kindCatalog},
 	{"/v1/catalog/", kindCatalog},

@@ -107,7 +107,7 @@ func (t *transport) through(path string, waits bool) *http.Transport {
 func (t *transport) send(r *http.Request) (*http.Response, error) {
 	path, cancel := pathOf(r), context.CancelFunc(nil)
 	waits := waits(r)
-	if path == rightsPath {
+	if path == rightsPath || path == authorizePath {
 		r = asPost(r)
 	}
 	if _, bounded := r.Context().Deadline(); !waits && !bounded {
