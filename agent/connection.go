@@ -335,8 +335,8 @@ func (c *connection) finish(r relay.Result) {
 	}
 	m.active.Dec()
 	m.closed[r.Outcome].Inc()
-	if why := c.mayStay(); r.Outcome == outcome.Denied && why != nil && (r.Err == nil || errors.Is(r.Err, errStopped)) {
-		r.Err = why
+	if r.Outcome == outcome.Denied && (r.Err == nil || errors.Is(r.Err, errStopped)) {
+		r.Err = cmp.Or(c.mayStay(), r.Err)
 	}
 	c.log(r.Outcome, r.First, r.Err, denied)
 	c.tellClosed(r)
