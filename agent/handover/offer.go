@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 
+	"argosy/internal/unixsocket"
+
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -30,12 +32,11 @@ func Offer(path string, sockets func() ([]Socket, error), taken func(Taken), log
 	// Under another name first: a process that follows must never find the path without a listener.
 	staging := fmt.Sprintf("%s.%d", path, os.Getpid())
 	os.Remove(staging)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: staging, Net: "unix"})
+	l, err := listen(staging)
 	if err != nil {
 		return nil, fmt.Errorf("offering sockets: %w", err)
 	}
-	l.SetUnlinkOnClose(false) // by then the path may be another's
-	if err := errors.Join(os.Chmod(staging, 0o600), os.Rename(staging, path)); err != nil {
+	if err := os.Rename(staging, path); err != nil {
 		l.Close()
 		os.Remove(staging)
 		return nil, fmt.Errorf("offering sockets: %w", err)
@@ -43,6 +44,21 @@ func Offer(path string, sockets func() ([]Socket, error), taken func(Taken), log
 	o := &Offering{listener: l, sockets: sockets, taken: taken, logger: logger}
 	o.running.Go(o.serve)
 	return o, nil
+}
+
+// listen listens at path, where nobody else can connect at any time. Its end leaves the file: by then it may be another's.
+func listen(path string) (*net.UnixListener, error) {
+	fd, file, err := unixsocket.Bind(path, unixsocket.Permission{Mode: 0o600})
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, errors.Join(err, file.Remove())
+	}
+	return l.(*net.UnixListener), nil
 }
 
 // serve talks to one process at a time.
